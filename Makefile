@@ -1,0 +1,79 @@
+# Sidetone. `make help` lists the targets.
+SHELL := /bin/bash -o pipefail
+.DEFAULT_GOAL := help
+
+FUZZTIME ?= 3s
+TESTFLAGS ?=
+BENCH ?= .
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+env := . buildroot/env.sh &&
+
+rooms := $(wildcard audio board cmd ota provisioning rtc)
+
+# Packages without cgo, which also run on 32 bits: what counts samples, times and bytes must not count on 64.
+pure := ./audio ./audio/jitter ./audio/tone ./board/... ./provisioning/... ./rtc/call/... ./rtc/quality ./rtc/verto
+
+# The end-to-end tests have real time in them, and the machine to themselves: they run after all others.
+units = $$(go list ./... | grep -v /cmd/e2e)
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+deps: ## build the static C libraries (alsa-lib, opus, speexdsp) into build/deps
+	@buildroot/setup.sh build
+	@buildroot/deps.sh host
+
+build: deps ## build bin/sidetone and bin/sidetone-lab, static
+	@mkdir -p bin
+	$(env) go build -ldflags "-s -w -X sidetone/cmd/sidetone/internal/cli.Version=$(VERSION) -linkmode external -extldflags '-static'" -o bin/sidetone ./cmd/sidetone
+	$(env) go build -ldflags "-s -w -X sidetone/cmd/sidetone-lab/internal/lab.Version=$(VERSION) -linkmode external -extldflags '-static'" -o bin/sidetone-lab ./cmd/sidetone-lab
+	@ls -l bin | awk 'NR > 1 { printf "%s %.1f MB\n", $$9, $$5 / 1e6 }'
+
+modules := rtc/gateway/web/node_modules
+web: $(modules)/.package-lock.json ## install the SDK of the lab's softphone, and what its tests need (npm ci)
+$(modules)/.package-lock.json: rtc/gateway/web/package-lock.json
+	@buildroot/setup.sh web
+	cd rtc/gateway/web && npm ci --prefer-offline
+
+test-browser: build web ## calls between the softphone in Chromium and a device
+	@buildroot/setup.sh browser
+	cd rtc/gateway/web && timeout -k 10 600 npm test
+
+demo: build ## make a real call: a lab, a door station, a concierge
+	@bin/sidetone-lab demo --speech audio/audiotest/testdata/speech.wav
+
+test: test-deps ## format, vet, all tests, each fuzz target for FUZZTIME, the pure packages on 32 bits
+	@files=$$(gofmt -l $(rooms)) && [ -z "$$files" ] || { echo "gofmt would change: $$files"; exit 1; }
+	$(env) go vet ./...
+	$(env) go test $(TESTFLAGS) $(units)
+	$(env) go test $(TESTFLAGS) ./cmd/e2e
+	GOARCH=386 CGO_ENABLED=0 go test $(TESTFLAGS) $(pure)
+	@$(MAKE) --no-print-directory fuzz
+
+test-race: test-deps ## all tests under the race detector
+	$(env) go test -race $(TESTFLAGS) $(units)
+	$(env) go test -race $(TESTFLAGS) ./cmd/e2e
+
+test-offline: test-deps ## all tests once more, with no network but loopback
+	$(env) go vet ./... # modules are there and everything compiles before the network goes
+	unshare $(if $(filter 0,$(shell id -u)),-n,-Urn) sh -c 'ip link set lo up && $(env) GOPROXY=off go test -count=1 $(TESTFLAGS) $(units) && go test -count=1 $(TESTFLAGS) ./cmd/e2e'
+
+test-deps: deps
+	@buildroot/setup.sh test
+
+fuzz: deps ## run every fuzz target for FUZZTIME each (make fuzz FUZZTIME=1m)
+	@$(env) buildroot/fuzz.sh $(FUZZTIME)
+
+bench: build ## run the benchmarks (BENCH= chooses)
+	$(env) go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+speech: ## make the speech WAVs again (needs espeak-ng and sox)
+	buildroot/speech.sh
+
+lint: deps ## staticcheck
+	$(env) go run honnef.co/go/tools/cmd/staticcheck@v0.7.0 ./...
+
+clean: ## remove what was built; the sources of C libraries stay in build/cache
+	rm -rf bin build/deps
+
+.PHONY: help deps build web test-browser demo test test-race test-offline test-deps fuzz bench speech lint clean

@@ -1,0 +1,125 @@
+// Package device holds the sound devices: cards by ALSA, WAV files that stand in for them, and none at all. Each is an
+// audio.Duplex that runs at its own clock.
+package device
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"sidetone/audio"
+)
+
+// Kind of a device.
+type Kind string
+
+// The kinds, named as in the config.
+const (
+	KindNull Kind = "null" // silence in, nothing out
+	KindWAV  Kind = "wav"  // a file in, a file out
+	KindCard Kind = "card" // sound that is heard, and heard again by the microphone
+)
+
+// KindOf tells what a config value for capture or playback stands for on this machine: "auto" is a card where there is
+// one, else null. What needs a room, as echo cancelling does, has no use but with KindCard.
+func KindOf(setting string) (Kind, error) {
+	kind, arg, _ := strings.Cut(setting, ":")
+	switch {
+	case setting == "auto" && HasCard():
+		return KindCard, nil
+	case setting == "auto", setting == "null":
+		return KindNull, nil
+	case kind == "wav" && arg != "":
+		return KindWAV, nil
+	case kind == "card" && arg != "":
+		return KindCard, nil
+	}
+	return "", fmt.Errorf("no sound device %q: say auto, null, wav:PATH or card:NAME", setting)
+}
+
+// kinds tells what both config values stand for. "auto" beside a file or null is null: what one side says of the clock,
+// the other goes by.
+func kinds(capture, playback string) (in, out Kind, err error) {
+	if in, err = KindOf(capture); err != nil {
+		return "", "", fmt.Errorf("capture: %w", err)
+	}
+	if out, err = KindOf(playback); err != nil {
+		return "", "", fmt.Errorf("playback: %w", err)
+	}
+	if in == KindCard && out != KindCard && capture == "auto" {
+		in = KindNull
+	}
+	if out == KindCard && in != KindCard && playback == "auto" {
+		out = KindNull
+	}
+	if (in == KindCard) != (out == KindCard) {
+		return "", "", fmt.Errorf("capture %q and playback %q do not go together: a sound card runs at its own clock, a file or null at the system's; use cards for both sides, or for neither", capture, playback)
+	}
+	return in, out, nil
+}
+
+// Open makes the device that the config values name: "auto", "null", "wav:PATH" or "card:NAME", where NAME is a card of
+// /proc/asound/cards, with a device's number if it is not the first ("Device,1"), or one of ALSA's own names
+// ("hw:Device,1"). Null and wav mix; a card must serve both sides, or two cards one each. A WAV file to be captured is
+// read at once, everything else is opened by Run.
+func Open(capture, playback string) (audio.Duplex, error) {
+	in, out, err := kinds(capture, playback)
+	if err != nil {
+		return nil, err
+	}
+	if in == KindCard {
+		return openCard(capture, playback)
+	}
+	if in == KindNull && out == KindNull {
+		return Null{}, nil
+	}
+	var w WAV
+	if in == KindWAV {
+		w.In = strings.TrimPrefix(capture, "wav:")
+	}
+	if out == KindWAV {
+		w.Out = strings.TrimPrefix(playback, "wav:")
+	}
+	if err := w.load(); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// openCard makes a Card of config values that are "auto" or "card:NAME".
+func openCard(capture, playback string) (*Card, error) {
+	c := &Card{}
+	if capture == "auto" || playback == "auto" {
+		var err error
+		if c, err = autoCard(); err != nil {
+			return nil, err
+		}
+	}
+	if name, ok := strings.CutPrefix(capture, "card:"); ok {
+		c.Capture = namedPCM(name)
+	}
+	if name, ok := strings.CutPrefix(playback, "card:"); ok {
+		c.Playback = namedPCM(name)
+	}
+	return c, nil
+}
+
+// namedPCM makes ALSA's name of a card's that a person gave.
+func namedPCM(name string) string {
+	if strings.Contains(name, ":") {
+		return name
+	}
+	if card, device, ok := strings.Cut(name, ","); ok {
+		if n, err := strconv.Atoi(device); err == nil {
+			return pcmName(card, n)
+		}
+	}
+	return pcmName(name, 0)
+}
+
+// IsCard reports whether Open would give a real sound card for these config values: then there is a room, and an echo
+// in it. It is false where Open would fail.
+func IsCard(capture, playback string) bool {
+	in, _, err := kinds(capture, playback)
+	return err == nil && in == KindCard
+}

@@ -1,0 +1,58 @@
+package device
+
+import (
+	"context"
+	"errors"
+
+	"sidetone/audio"
+)
+
+// WAV is a device made of files, a frame each 20 ms. In is captured, from its start in each Run, and silence after its
+// end; it may have any rate and any number of channels. Out records what is played, as 48 kHz mono of 16 bit, anew in
+// each Run. A side without a path is null.
+type WAV struct {
+	In, Out string
+
+	captured []int16 // of In, once loaded
+}
+
+var _ audio.Duplex = WAV{}
+
+// load reads In, unless it was read before.
+func (w *WAV) load() (err error) {
+	if w.In != "" && w.captured == nil {
+		w.captured, err = readWAV(w.In)
+	}
+	return err
+}
+
+// Run implements audio.Duplex. In moves on only as mic takes frames, so that its first sample goes out with the first
+// packet. Out lasts from Run's start to its end, 20 ms of it for each 20 ms, and all but the last second of it can be
+// read even if the process is killed. An error names the file.
+func (w WAV) Run(ctx context.Context, speaker audio.Source, mic audio.Sink) (err error) {
+	if err := w.load(); err != nil {
+		return err
+	}
+	out, err := record(w.Out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.close()) }()
+	rest := w.captured
+	var f audio.Frame
+	return pace(ctx, func(lost int) error {
+		if err := out.skip(lost); err != nil {
+			return err
+		}
+		speaker.PullFrame(&f)
+		if err := out.write(&f); err != nil {
+			return err
+		}
+		n := copy(f[:], rest)
+		clear(f[n:])
+		if mic.PushFrame(&f) {
+			rest = rest[n:]
+		}
+		return nil
+	})
+}

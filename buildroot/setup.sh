@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that a build needs and that are missing; does nothing when all is there.
+# Usage: buildroot/setup.sh [build|test|speech|web|browser]
+# build is what `make build` needs on a Debian 12 with git, make and Go
+set -euo pipefail
+
+# Servers stand in /usr/sbin, which is not on everybody's path.
+PATH=$PATH:/usr/sbin:/sbin
+packages=()
+# need PACKAGE COMMAND...: asks for the package unless all of its commands are there, whoever brought them.
+need() {
+  local package=$1 command
+  shift
+  for command in "$@"; do
+    command -v "$command" >/dev/null || { packages+=("$package"); return; }
+  done
+}
+
+need gcc gcc cc
+# Static linking needs the archives too, which come in the same package as the headers.
+[ -e "$(cc -print-file-name=libc.a 2>/dev/null)" ] || packages+=(libc6-dev)
+need pkg-config pkg-config
+need bzip2 bzip2
+need util-linux flock unshare
+case ${1:-build} in
+build) ;;
+speech)
+  need espeak-ng espeak-ng
+  need sox sox
+  ;;
+web)
+  need nodejs node
+  need npm npm
+  ;;
+browser)
+  need nodejs node
+  need chromium chromium
+  ;;
+test)
+  need mosquitto mosquitto
+  need iproute2 ip
+  ;;
+*) echo "setup: no such set of packages: $1" >&2; exit 2 ;;
+esac
+[ ${#packages[@]} -gt 0 ] || exit 0
+
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+  if ! sudo -n true 2>/dev/null; then
+    echo "setup: these packages are missing; install them as root: apt-get install ${packages[*]}" >&2
+    exit 1
+  fi
+  as_root=(sudo -n)
+fi
+if ! command -v apt-get >/dev/null; then
+  echo "setup: not a Debian system: install what these Debian packages hold: ${packages[*]}" >&2
+  exit 1
+fi
+echo "setup: installing ${packages[*]}" >&2
+install() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get -qq -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "${packages[@]}" >/dev/null
+}
+# Debian starts a server when it is installed. Tests start their own, and nothing of ours may stay behind.
+case " ${packages[*]} " in
+*" mosquitto "*) trap '"${as_root[@]}" systemctl disable -q --now mosquitto 2>/dev/null || true' EXIT ;;
+esac
+# The lists may be missing or old. A foreign source that does not answer must not stop us.
+install 2>/dev/null || { "${as_root[@]}" apt-get -qq update || true; install; }

@@ -1,0 +1,151 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"sidetone/cmd/sidetone/internal/control"
+	"sidetone/rtc/call"
+	"sidetone/rtc/verto"
+)
+
+// hangupGrace bounds the wait for a call's report after its end was asked for.
+const hangupGrace = 3 * time.Second
+
+var errNoCall = errors.New("there is no call")
+
+// Status implements control.Device.
+func (a *Appliance) Status(ctx context.Context) control.Status {
+	s := control.Status{
+		Device: a.cfg.Device.Name, Fleet: a.cfg.Device.Fleet, Version: a.opt.Version, Started: a.started,
+		MQTT:  "none",
+		Sound: a.cfg.Audio.Capture + " / " + a.cfg.Audio.Playback,
+	}
+	if a.fleet != nil {
+		s.MQTT = "offline"
+		if a.fleet.Status().Connected {
+			s.MQTT = "connected"
+		}
+	}
+	a.do(ctx, func() {
+		s.Line, s.Calls, s.Indicator = a.view.line, a.view.live(), a.view.pattern
+	})
+	return s
+}
+
+// Call implements control.Device.
+func (a *Appliance) Call(ctx context.Context, r control.CallRequest, each func(control.Event)) error {
+	events, stop := a.watchers.watch()
+	defer stop()
+	if err := a.refused(ctx); err != nil {
+		return err
+	}
+	begin := time.Now()
+	id, err := a.calls.Dial(ctx, call.DialRequest{Destination: r.Destination, Relay: r.Relay})
+	if err != nil {
+		return err
+	}
+	var limit, grace <-chan time.Time
+	canceled := ctx.Done()
+	hangup := func() {
+		a.calls.Hangup(context.WithoutCancel(ctx), id)
+		grace = time.After(hangupGrace)
+	}
+	for {
+		select {
+		case e, ok := <-events:
+			if !ok {
+				return errEnded
+			}
+			switch {
+			case e.Event == "line":
+				e.TMs = time.Since(begin).Milliseconds()
+			case e.CallID != id:
+				continue
+			}
+			each(e)
+			if e.Report != nil {
+				return nil
+			}
+			if r.For > 0 && e.State == call.Active.String() && limit == nil {
+				limit = time.After(r.For)
+			}
+		case <-limit:
+			hangup()
+		case <-canceled:
+			canceled = nil
+			hangup()
+		case <-grace:
+			return errors.New("the call did not end in time")
+		}
+	}
+}
+
+// refused is a *control.RefusedError while the platform refuses the login, else nil.
+func (a *Appliance) refused(ctx context.Context) error {
+	var line verto.Status
+	if err := a.do(ctx, func() { line = a.view.line }); err != nil {
+		return err
+	}
+	if line.State == verto.Refused {
+		return &control.RefusedError{Status: line}
+	}
+	return nil
+}
+
+// Do implements control.Device.
+func (a *Appliance) Do(ctx context.Context, act control.Act, callID string) error {
+	m := a.calls
+	on := func(set func(context.Context, string, bool) error, on bool) func(context.Context, string) error {
+		return func(ctx context.Context, id string) error { return set(ctx, id, on) }
+	}
+	do, ok := map[control.Act]func(context.Context, string) error{
+		control.Answer: m.Answer, control.Reject: m.Reject, control.Hangup: m.Hangup,
+		control.Hold: m.Hold, control.Unhold: m.Unhold, control.ToggleHold: m.ToggleHold,
+		control.Mute: on(m.Mute, true), control.Unmute: on(m.Mute, false), control.ToggleMute: m.ToggleMute,
+		control.Deaf: on(m.Deaf, true), control.Undeaf: on(m.Deaf, false),
+	}[act]
+	if !ok {
+		return fmt.Errorf("this firmware cannot %q a call", act)
+	}
+	id, err := a.theCall(ctx, callID)
+	if err != nil {
+		return err
+	}
+	return do(ctx, id)
+}
+
+// DTMF implements control.Device.
+func (a *Appliance) DTMF(ctx context.Context, callID, digits string) error {
+	id, err := a.theCall(ctx, callID)
+	if err != nil {
+		return err
+	}
+	return a.calls.DTMF(ctx, id, digits)
+}
+
+// Transfer implements control.Device.
+func (a *Appliance) Transfer(ctx context.Context, callID, destination string) error {
+	id, err := a.theCall(ctx, callID)
+	if err != nil {
+		return err
+	}
+	return a.calls.Transfer(ctx, id, destination)
+}
+
+// theCall gives callID, or the newest call's id when that is empty.
+func (a *Appliance) theCall(ctx context.Context, callID string) (string, error) {
+	if callID != "" {
+		return callID, nil
+	}
+	var calls []call.Info
+	if err := a.do(ctx, func() { calls = a.view.live() }); err != nil {
+		return "", err
+	}
+	if len(calls) == 0 {
+		return "", errNoCall
+	}
+	return calls[len(calls)-1].ID, nil
+}

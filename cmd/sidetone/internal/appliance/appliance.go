@@ -1,0 +1,269 @@
+// Package appliance is the device's composition root: it builds the parts from the config, carries events between
+// them, and owns the order in which they start and stop. Only main's sub-commands import it.
+package appliance
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"sidetone/audio"
+	"sidetone/audio/device"
+	"sidetone/audio/dsp"
+	"sidetone/board"
+	"sidetone/board/indicator"
+	"sidetone/cmd/sidetone/internal/control"
+	"sidetone/provisioning/config"
+	"sidetone/provisioning/fleet"
+	"sidetone/provisioning/identity"
+	"sidetone/rtc/call"
+	"sidetone/rtc/media"
+	"sidetone/rtc/verto"
+
+	"github.com/google/uuid"
+)
+
+// Options are what an appliance is made of.
+type Options struct {
+	Config  *config.Config
+	Version string
+	Logger  *slog.Logger
+	// Solo is one call beside whatever else runs for this device: an MQTT client id of its own, no last will, no birth,
+	// no control socket.
+	Solo bool
+	// Lamp is told each change of the indicator; may be nil.
+	Lamp func(indicator.Pattern)
+}
+
+// Appliance is the whole device.
+type Appliance struct {
+	opt     Options
+	cfg     *config.Config
+	log     *slog.Logger
+	profile board.Profile
+	started time.Time
+
+	identity identity.Source
+	line     *verto.Client
+	servers  []media.ICEServer // from the config
+	engine   *media.Engine
+	calls    *call.Manager
+	fleet    *fleet.Agent // nil: no broker is set
+	card     bool         // a real card, not files
+	dumb     bool         // nothing captures
+	sound    *sound
+	chain    *dsp.Chain // nil: no processing
+	voices   voices
+	tones    tones
+	reports  reportFiles
+	watchers watchers
+
+	uploads   sync.WaitGroup
+	uploadCtx context.Context
+	uploadEnd context.CancelFunc
+	commands  sync.WaitGroup
+
+	// in
+	requests chan func() // run by the loop, which owns view
+	view     view
+	ended    chan struct{} // closed when the loop has ended
+}
+
+// New builds the parts; nothing is opened but files.
+func New(opt Options) (*Appliance, error) {
+	cfg := opt.Config
+	a := &Appliance{
+		opt: opt, cfg: cfg, log: opt.Logger, started: time.Now(),
+		requests: make(chan func()),
+		ended:    make(chan struct{}),
+		view:     view{calls: map[string]call.Info{}},
+		reports:  reportFiles{dir: filepath.Join(cfg.Device.StateDir, "reports")},
+	}
+	a.uploadCtx, a.uploadEnd = context.WithCancel(context.Background())
+	var err error
+	if a.profile, err = board.Lookup(cfg.Board.Profile); err != nil {
+		return nil, err
+	}
+	lineRoots, err := config.Roots(cfg.Line.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("line.%w", err)
+	}
+	a.identity, err = identity.New(identity.Config{
+		Line: cfg.Line, StateDir: cfg.Device.StateDir, Roots: lineRoots, Warn: a.warn, Logger: a.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	iceRoots, err := config.Roots(cfg.ICE.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("ice.%w", err)
+	}
+	if a.servers, err = configuredServers(cfg.ICE.Servers); err != nil {
+		return nil, err
+	}
+	a.engine, err = media.NewEngine(media.Config{
+		Policy: cfg.ICE.Policy, RootCAs: iceRoots, Loopback: cfg.ICE.Loopback, Logger: a.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.line = verto.NewClient(a.lineConfig(lineRoots))
+	a.calls = call.NewManager(a.callConfig())
+	if a.fleet, err = a.newFleet(); err != nil {
+		return nil, err
+	}
+	a.card = device.IsCard(cfg.Audio.Capture, cfg.Audio.Playback)
+	if kind, err := device.KindOf(cfg.Audio.Capture); err == nil && kind == device.KindNull {
+		a.dumb = true
+	}
+	var played func(*audio.Frame)
+	if cfg.Audio.Processing == "on" || cfg.Audio.Processing == "auto" && a.card {
+		if a.chain, err = dsp.NewChain(); err != nil {
+			return nil, err
+		}
+		played = a.chain.Played
+	}
+	a.sound = newSound(func() (audio.Duplex, error) { return device.Open(cfg.Audio.Capture, cfg.Audio.Playback) }, played, a.log)
+	return a, nil
+}
+
+// Run is the device, until ctx ends. Shutdown goes from the calls outwards: calls say bye and report, reports leave,
+// then line, broker, sound and socket close; each step is bounded.
+func (a *Appliance) Run(ctx context.Context) error {
+	var socket net.Listener
+	if !a.opt.Solo {
+		var err error
+		if socket, err = control.Listen(a.cfg.Control.Socket); err != nil {
+			return err
+		}
+	}
+	// The parts outlive ctx, each until its turn in the shutdown.
+	base := context.WithoutCancel(ctx)
+	var calls, line, login, broker, sound, local part
+	calls.start(base, func(ctx context.Context) { a.calls.Run(ctx) })
+	line.start(base, func(ctx context.Context) { a.line.Run(ctx) })
+	login.start(base, a.keepLogin)
+	sound.start(base, a.sound.run)
+	if a.fleet != nil {
+		a.announce()
+		broker.start(base, func(ctx context.Context) { a.fleet.Run(ctx) })
+	}
+	if socket != nil {
+		local.start(base, func(ctx context.Context) {
+			if err := control.Serve(ctx, socket, a.cfg.Control.Socket, a, a.log); err != nil {
+				a.log.Error("control socket failed", "err", err)
+			}
+		})
+	}
+	go a.loop(base)
+
+	<-ctx.Done()
+	a.log.Info("shutting down")
+	calls.stop()
+	login.stop()
+	line.stop()
+	<-a.ended // every report has been handed out
+	a.watchers.end()
+	a.commands.Wait()
+	a.finishUploads(uploadGrace)
+	if a.fleet != nil {
+		flush, cancel := context.WithTimeout(base, flushGrace)
+		if err := a.fleet.Flush(flush); err != nil {
+			a.log.Warn("not all reports reached the broker; they go out at the next start", "err", err)
+		}
+		cancel()
+	}
+	broker.stop()
+	sound.stop()
+	if a.chain != nil {
+		a.chain.Close()
+	}
+	local.stop()
+	return nil
+}
+
+// Bounds of the last steps. A device is restarted by people and by watchdogs: both want it gone within a second.
+const (
+	uploadGrace = 150 * time.Millisecond
+	flushGrace  = 200 * time.Millisecond
+)
+
+// part is one long-running part of the device, with its end.
+type part struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func (p *part) start(ctx context.Context, run func(context.Context)) {
+	ctx, p.cancel = context.WithCancel(ctx)
+	p.done = make(chan struct{})
+	go func() {
+		defer close(p.done)
+		run(ctx)
+	}()
+}
+
+// stop ends the part and waits for it. A part that was never started has none to wait for.
+func (p *part) stop() {
+	if p.done != nil {
+		p.cancel()
+		<-p.done
+	}
+}
+
+// configuredServers reads the passwords of the configured ICE servers from their files.
+func configuredServers(in []config.ICEServer) ([]media.ICEServer, error) {
+	var out []media.ICEServer
+	for i, s := range in {
+		m := media.ICEServer{URLs: s.URLs, Username: s.Username}
+		if s.CredentialFile != "" {
+			b, err := os.ReadFile(s.CredentialFile)
+			if err != nil {
+				return nil, fmt.Errorf("ice.servers[%d].credential_file: %w", i, err)
+			}
+			m.Credential = strings.TrimSpace(string(b))
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+func (a *Appliance) newFleet() (*fleet.Agent, error) {
+	m := a.cfg.MQTT
+	if m.URL == "" {
+		return nil, nil
+	}
+	pool, err := config.Roots(m.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("mqtt.%w", err)
+	}
+	clientID := a.cfg.Device.Name
+	if a.opt.Solo {
+		clientID += "-call-" + uuid.NewString()[:8]
+	}
+	return fleet.New(fleet.Config{
+		URL: m.URL, Fleet: a.cfg.Device.Fleet, Device: a.cfg.Device.Name, ClientID: clientID,
+		Username: m.Username, Password: passwordFrom(m.PasswordFile), RootCAs: pool,
+		Will: !a.opt.Solo, Dir: a.cfg.Device.StateDir, Logger: a.log,
+	})
+}
+
+// passwordFrom reads a password from its file each time it is asked for, so that a new one needs no restart.
+func passwordFrom(file string) func() (string, error) {
+	if file == "" {
+		return func() (string, error) { return "", nil }
+	}
+	return func() (string, error) {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return "", fmt.Errorf("mqtt.password_file: %w", err)
+		}
+		return strings.TrimSpace(string(b)), nil
+	}
+}

@@ -1,0 +1,175 @@
+package appliance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"sidetone/cmd/sidetone/internal/control"
+	"sidetone/provisioning/fleet"
+	"sidetone/rtc/call"
+	"sidetone/rtc/quality"
+)
+
+// birth is what up/birth says of the device.
+type birth struct {
+	Firmware     string   `json:"firmware"`
+	Board        string   `json:"board"`
+	Arch         string   `json:"arch"`
+	Serial       string   `json:"serial,omitempty"`
+	BootID       string   `json:"boot_id,omitempty"`
+	AudioCard    string   `json:"audio_card"`
+	Capabilities []string `json:"capabilities"`
+	TS           string   `json:"ts"`
+}
+
+// announce hands the broker what it is told first.
+func (a *Appliance) announce() {
+	if a.opt.Solo {
+		return
+	}
+	a.fleet.Birth(birth{
+		Firmware: a.opt.Version, Board: a.cfg.Board.Profile, Arch: runtime.GOARCH,
+		Serial:       firstLine("/proc/device-tree/serial-number"),
+		BootID:       firstLine("/proc/sys/kernel/random/boot_id"),
+		AudioCard:    a.cfg.Audio.Playback,
+		Capabilities: capabilities(),
+		TS:           a.started.UTC().Format(time.RFC3339Nano),
+	})
+}
+
+// capabilities are the commands that the device takes.
+func capabilities() []string {
+	all := []string{"press", "dial", "dtmf", "transfer"}
+	for _, a := range control.Acts {
+		all = append(all, string(a.Act))
+	}
+	return all
+}
+
+// firstLine reads a small kernel file; what is not there is not known.
+func firstLine(file string) string {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	for i, c := range b {
+		if c == '\n' || c == 0 {
+			return string(b[:i])
+		}
+	}
+	return string(b)
+}
+
+// liveEvery is how many samples, one a second, go by between two live statistics.
+const liveEvery = 5
+
+// liveStats gives what takes a call's samples and publishes some of them while it lasts, when the config says so.
+func (a *Appliance) liveStats(callID string) func(quality.Sample) {
+	if a.fleet == nil || !a.cfg.MQTT.StatsLive {
+		return func(quality.Sample) {}
+	}
+	n := 0
+	return func(s quality.Sample) {
+		if n++; n%liveEvery != 0 {
+			return
+		}
+		a.fleet.Live(map[string]any{
+			"call_id": callID, "ts": s.Time.UTC().Format(time.RFC3339Nano),
+			"outbound": s.Outbound, "inbound": s.Inbound, "remote": s.Remote, "path": s.Path,
+		})
+	}
+}
+
+// report sends a call's report where it belongs: to a file, the fleet and the platform.
+func (a *Appliance) report(c call.Info, r *quality.Report) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		a.log.Error("call report", "call_id", c.ID, "err", err)
+		return
+	}
+	if err := a.reports.write(c.ID, body); err != nil {
+		a.log.Error("call report is not kept on disk", "call_id", c.ID, "err", err)
+	}
+	if a.fleet != nil {
+		if err := a.fleet.CallReport(c.ID, r); err != nil {
+			a.log.Error("call report does not go to the broker", "call_id", c.ID, "err", err)
+		}
+	}
+	if a.line.Session().CallReportID == "" {
+		return
+	}
+	a.uploads.Go(func() {
+		ctx, cancel := context.WithTimeout(a.uploadCtx, uploadTimeout)
+		defer cancel()
+		if err := a.line.UploadReport(ctx, c.ID, body); err != nil {
+			a.log.Warn("call report was not taken by the platform", "call_id", c.ID, "err", err)
+		}
+	})
+}
+
+// uploadTimeout bounds one report's way to the platform, with its retries.
+const uploadTimeout = 20 * time.Second
+
+// finishUploads waits for the uploads under way, then cuts them off.
+func (a *Appliance) finishUploads(grace time.Duration) {
+	done := make(chan struct{})
+	go func() { a.uploads.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(grace):
+	}
+	a.uploadEnd()
+	<-done
+}
+
+// onCommand does what the fleet asks for. Dialling and the like are quick to start, and are told back at once.
+func (a *Appliance) onCommand(ctx context.Context, c fleet.Command) {
+	// In a goroutine of its own, since what it does asks the loop; a.commands waits for it at the end.
+	a.commands.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+		defer cancel()
+		result, err := a.obey(ctx, c)
+		if err != nil {
+			a.log.Warn("command", "name", c.Name, "by", c.By, "err", err)
+			a.fleet.Reply(c.ID, fleet.Reply{Code: 1, Error: err.Error()})
+			return
+		}
+		a.fleet.Reply(c.ID, fleet.Reply{OK: true, Result: result})
+	})
+}
+
+const commandTimeout = 10 * time.Second
+
+func (a *Appliance) obey(ctx context.Context, c fleet.Command) (result any, err error) {
+	var args struct {
+		Button      string `json:"button"`
+		Destination string `json:"destination"`
+		CallID      string `json:"call_id"`
+		Digits      string `json:"digits"`
+	}
+	if len(c.Args) > 0 {
+		if err := json.Unmarshal(c.Args, &args); err != nil {
+			return nil, fmt.Errorf("args of %s: %w", c.Name, err)
+		}
+	}
+	switch c.Name {
+	case "press":
+		return nil, a.Press(ctx, args.Button)
+	case "dial":
+		if args.Destination == "" {
+			return nil, errors.New("dial needs args.destination")
+		}
+		id, err := a.calls.Dial(ctx, call.DialRequest{Destination: args.Destination})
+		return map[string]string{"call_id": id}, err
+	case "dtmf":
+		return nil, a.DTMF(ctx, args.CallID, args.Digits)
+	case "transfer":
+		return nil, a.Transfer(ctx, args.CallID, args.Destination)
+	}
+	return nil, a.Do(ctx, control.Act(c.Name), args.CallID)
+}

@@ -1,0 +1,171 @@
+package appliance
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"sidetone/board/indicator"
+	"sidetone/cmd/sidetone/internal/control"
+	"sidetone/provisioning/config"
+	"sidetone/provisioning/fleet"
+	"sidetone/rtc/call"
+	"sidetone/rtc/call/hunt"
+	"sidetone/rtc/verto"
+)
+
+// view is what the loop knows of the device: all that LED, tones and status are functions of.
+type view struct {
+	line    verto.Status
+	calls   map[string]call.Info
+	pattern indicator.Pattern
+	hunt    hunt.Hunt // of the button pressed last
+	group   string    // of its calls
+}
+
+// live gives the calls in the order in which they began.
+func (v *view) live() []call.Info {
+	return slices.SortedFunc(maps.Values(v.calls), func(a, b call.Info) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+// errEnded is what requests get when the device has shut down.
+var errEnded = errors.New("the device is shutting down")
+
+// loop owns the view. It ends when line, calls and fleet have told their last.
+func (a *Appliance) loop(ctx context.Context) {
+	defer close(a.ended)
+	line, calls := a.line.Events(), a.calls.Events()
+	var commands <-chan fleet.Command
+	if a.fleet != nil {
+		commands = a.fleet.Commands()
+	}
+	a.show()
+	for line != nil || calls != nil {
+		select {
+		case e, ok := <-line:
+			if !ok {
+				line = nil
+				continue
+			}
+			a.onLine(e)
+		case e, ok := <-calls:
+			if !ok {
+				calls = nil
+				continue
+			}
+			a.onCall(ctx, e)
+		case c, ok := <-commands:
+			if !ok {
+				commands = nil
+				continue
+			}
+			a.onCommand(ctx, c)
+		case f := <-a.requests:
+			f()
+		case now := <-a.view.due():
+			a.later(ctx, a.hunted(hunt.Input{Kind: hunt.Tick, Time: now}))
+		}
+		a.show()
+	}
+}
+
+// do runs f in the loop and waits for it.
+func (a *Appliance) do(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	select {
+	case a.requests <- func() { f(); close(done) }:
+		<-done
+		return nil
+	case <-a.ended:
+		return errEnded
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (a *Appliance) onLine(e verto.Event) {
+	if c := e.Condition; c != nil && !c.Cleared {
+		a.watchers.tell(control.Event{Event: "warning", Code: c.Code, Name: c.Name, Message: c.Message})
+	}
+	if e.Status == nil {
+		a.signal(e)
+		return
+	}
+	// A line that is only registering again still has its connection: calls go on.
+	lost := e.Status.State == verto.Down || e.Status.State == verto.Connecting || e.Status.State == verto.Refused
+	if lost && (a.view.line.State == verto.Registered || a.view.line.State == verto.Registering) {
+		a.calls.Signal(call.Signal{Kind: call.SignalLineLost})
+	}
+	a.view.line = *e.Status
+	a.log.Info("line", "state", e.Status.State, "code", e.Status.Code, "message", e.Status.Message)
+	a.watchers.tell(control.Event{Event: "line", Line: e.Status, Code: e.Status.Code, Name: e.Status.Name, Message: e.Status.Message})
+	if a.fleet != nil && !a.opt.Solo {
+		a.fleet.State("line", e.Status)
+	}
+}
+
+func (a *Appliance) onCall(ctx context.Context, e call.Event) {
+	c := e.Call
+	out := control.Event{Event: string(e.Kind), CallID: c.ID, TMs: time.Since(c.Created).Milliseconds()}
+	switch e.Kind {
+	case call.StateChanged:
+		out.State, out.PrevState, out.Call = c.State.String(), c.PrevState.String(), &c
+		a.log.Info("call", "state", c.State, "call_id", c.ID, "cause", c.Cause.Cause)
+		if c.State >= call.Destroy {
+			delete(a.view.calls, c.ID)
+		} else {
+			a.view.calls[c.ID] = c
+		}
+		a.huntFollows(ctx, c)
+		if c.State == call.Ringing && a.cfg.Quiet.At(time.Now()) && a.cfg.Quiet.Action == config.QuietReject {
+			a.commands.Go(func() { a.calls.Reject(ctx, c.ID) })
+		}
+		if a.fleet != nil {
+			a.fleet.State("call", c)
+			if c.State == call.Ringing && c.Direction == call.Inbound {
+				a.fleet.Event("ring", map[string]any{"call_id": c.ID, "from": c.RemoteName})
+			}
+		}
+	case call.Updated:
+		if _, ok := a.view.calls[c.ID]; ok {
+			a.view.calls[c.ID] = c
+		}
+		return
+	case call.Warned, call.Errored:
+		out.Code, out.Name, out.Message = e.Warning.Code, e.Warning.Name, e.Warning.Message
+		a.log.Warn("call quality", "code", e.Warning.Code, "name", e.Warning.Name, "message", e.Warning.Message)
+	case call.DTMF:
+		out.Digit = e.Digit
+		if a.fleet != nil {
+			a.fleet.Event("dtmf", map[string]any{"call_id": c.ID, "digit": e.Digit})
+		}
+	case call.Reported:
+		out.Report = e.Report
+		a.report(c, e.Report)
+	}
+	a.watchers.tell(out)
+}
+
+// show makes light and sound follow the view.
+func (a *Appliance) show() {
+	s := indicator.State{
+		Refused:       a.view.line.State == verto.Refused,
+		NotRegistered: a.view.line.State != verto.Registered,
+	}
+	calls := a.view.live()
+	signs := call.SignsOf(calls...)
+	s.Ringing, s.Talking = signs.Calling && !signs.Talking, signs.Talking
+	s.Muted = slices.ContainsFunc(calls, func(c call.Info) bool { return c.Muted })
+	if p := indicator.For(s); p != a.view.pattern {
+		a.view.pattern = p
+		if a.opt.Lamp != nil {
+			a.opt.Lamp(p)
+		}
+	}
+	a.sound.set(a.routeFor(calls))
+}

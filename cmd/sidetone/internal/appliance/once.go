@@ -1,0 +1,83 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"sidetone/cmd/sidetone/internal/control"
+	"sidetone/provisioning/identity"
+	"sidetone/rtc/quality"
+	"sidetone/rtc/verto"
+)
+
+// registerTimeout bounds the wait for the line before a single call.
+const registerTimeout = 15 * time.Second
+
+// Once is the appliance for one call: it logs in, calls, and shuts down. Its error is a *control.RefusedError when the login
+// was refused.
+func Once(ctx context.Context, opt Options, r control.CallRequest, each func(control.Event)) error {
+	a, err := New(opt)
+	if err != nil {
+		return err
+	}
+	if _, err := a.identity.Credentials(ctx); errors.Is(err, identity.ErrUnusable) {
+		return &control.RefusedError{Status: verto.Status{
+			State: verto.Refused, Code: verto.CodeLoginFailed, Name: "LOGIN_FAILED", Message: err.Error(), Since: time.Now(),
+		}}
+	}
+	events, stop := a.watchers.watch()
+	defer stop()
+	// The appliance ends after the call, not with ctx, so that bye and report still go out.
+	var device part
+	device.start(context.WithoutCancel(ctx), func(ctx context.Context) { a.Run(ctx) })
+	defer device.stop()
+	if err := registered(ctx, events); err != nil {
+		return err
+	}
+	stop()
+	return a.Call(ctx, r, each)
+}
+
+func registered(ctx context.Context, events <-chan control.Event) error {
+	timeout := time.After(registerTimeout)
+	last := "no answer"
+	for {
+		select {
+		case e, ok := <-events:
+			if !ok {
+				return errEnded
+			}
+			if e.Line == nil {
+				continue
+			}
+			switch e.Line.State {
+			case verto.Registered:
+				return nil
+			case verto.Refused:
+				return &control.RefusedError{Status: *e.Line}
+			}
+			if e.Line.Message != "" {
+				last = e.Line.Message
+			}
+		case <-timeout:
+			return fmt.Errorf("the line did not come up within %s: %s", registerTimeout, last)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Heard tells whether sound, not only packets, came in during the call: some energy was played.
+func Heard(r *quality.Report) bool {
+	for _, e := range r.Stats {
+		if e.Audio.Inbound != nil && e.Audio.Inbound.TotalAudioEnergy > heardEnergy {
+			return true
+		}
+	}
+	return false
+}
+
+// heardEnergy is what 100 ms at -50 dBFS add up to, in webrtc-stats' unit: far below speech, far above dither.
+const heardEnergy = 1e-5 * 0.1

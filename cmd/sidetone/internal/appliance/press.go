@@ -1,0 +1,156 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"sidetone/provisioning/config"
+	"sidetone/rtc/call"
+	"sidetone/rtc/call/hunt"
+
+	"github.com/google/uuid"
+)
+
+// Key presses the button that board profile sim has on this key.
+func (a *Appliance) Key(key rune) {
+	for _, b := range a.cfg.Buttons {
+		if b.Key == string(key) || (b.Key == "space" && key == ' ') || (b.Key == "enter" && key == '\n') {
+			if err := a.Press(context.Background(), b.Name); err != nil {
+				a.log.Error("press", "button", b.Name, "err", err)
+			}
+		}
+	}
+}
+
+// Press does what the button means now: answer what rings here, end what is under way, or call the button's targets.
+func (a *Appliance) Press(ctx context.Context, name string) error {
+	button, err := a.button(name)
+	if err != nil {
+		return err
+	}
+	var do func(context.Context) error
+	if err := a.do(ctx, func() { do = a.pressed(button) }); err != nil {
+		return err
+	}
+	if a.fleet != nil {
+		a.fleet.Event("button", map[string]any{"button": button.Name, "gesture": "press"})
+	}
+	return do(ctx)
+}
+
+func (a *Appliance) button(name string) (config.Button, error) {
+	if len(a.cfg.Buttons) == 0 {
+		return config.Button{}, errors.New("this device has no button; add one under [[buttons]] in its config")
+	}
+	if name == "" {
+		return a.cfg.Buttons[0], nil
+	}
+	i := slices.IndexFunc(a.cfg.Buttons, func(b config.Button) bool { return b.Name == name })
+	if i < 0 {
+		return config.Button{}, fmt.Errorf("this device has no button %q", name)
+	}
+	return a.cfg.Buttons[i], nil
+}
+
+// pressed decides, in the loop, what a press means; what it returns is done outside.
+func (a *Appliance) pressed(b config.Button) func(context.Context) error {
+	calls, now := a.view.live(), time.Now()
+	rings := slices.IndexFunc(calls, func(c call.Info) bool { return c.Direction == call.Inbound && c.State == call.Ringing })
+	switch {
+	case rings >= 0:
+		return func(ctx context.Context) error { return a.calls.Answer(ctx, calls[rings].ID) }
+	case !a.view.hunt.Over():
+		actions := a.hunted(hunt.Input{Kind: hunt.Pressed, Time: now})
+		return func(ctx context.Context) error { return a.follow(ctx, actions) }
+	case len(calls) > 0:
+		return func(ctx context.Context) error { return a.calls.Hangup(ctx, calls[len(calls)-1].ID) }
+	}
+	plan := b.Plan()
+	if plan.PerTarget == 0 {
+		plan.PerTarget = time.Duration(a.cfg.Line.SetupTimeout)
+	}
+	h, actions := hunt.Start(hunt.Plan{
+		Targets: plan.Targets, Mode: hunt.Mode(plan.Mode), PerTarget: plan.PerTarget, Rounds: plan.Rounds, MaxCall: plan.MaxCall,
+	}, now)
+	a.view.hunt, a.view.group = h, uuid.NewString()
+	return func(ctx context.Context) error { return a.follow(ctx, actions) }
+}
+
+// hunted tells the hunt, in the loop, what happened; what it wants is for follow.
+func (a *Appliance) hunted(in hunt.Input) (actions []hunt.Action) {
+	a.view.hunt, actions = a.view.hunt.Step(in)
+	return actions
+}
+
+// huntFollows tells the hunt of a call's new state.
+func (a *Appliance) huntFollows(ctx context.Context, c call.Info) {
+	var kind hunt.Kind
+	switch {
+	case a.view.hunt.Over():
+		return
+	case c.State == call.Active:
+		kind = hunt.Answered
+	case c.State >= call.Hangup:
+		kind = hunt.Ended
+	default:
+		return
+	}
+	a.later(ctx, a.hunted(hunt.Input{Kind: kind, Time: time.Now(), CallID: c.ID}))
+}
+
+// later follows a hunt from the loop, which must not wait for calls.
+func (a *Appliance) later(ctx context.Context, actions []hunt.Action) {
+	if len(actions) > 0 {
+		a.commands.Go(func() {
+			if err := a.follow(ctx, actions); err != nil {
+				a.log.Warn("calling the button's targets", "err", err)
+			}
+		})
+	}
+}
+
+// follow does what a hunt wants, outside the loop. Its error is the last target's that could not be called.
+func (a *Appliance) follow(ctx context.Context, actions []hunt.Action) (err error) {
+	for len(actions) > 0 {
+		act := actions[0]
+		actions = actions[1:]
+		if !act.Dial {
+			a.calls.Hangup(ctx, act.CallID)
+			continue
+		}
+		var group string
+		if err := a.do(ctx, func() { group = a.view.group }); err != nil {
+			return err
+		}
+		var id string
+		id, err = a.calls.Dial(ctx, call.DialRequest{Destination: act.Target, Group: group})
+		more := []hunt.Action(nil)
+		if derr := a.do(ctx, func() {
+			now := time.Now()
+			if err != nil {
+				more = a.hunted(hunt.Input{Kind: hunt.NotDialled, Time: now, Leg: act.Leg})
+				return
+			}
+			more = a.hunted(hunt.Input{Kind: hunt.Dialled, Time: now, Leg: act.Leg, CallID: id})
+			// The call may have come further than the hunt knew of it.
+			if c, ok := a.view.calls[id]; ok && c.State == call.Active {
+				more = append(more, a.hunted(hunt.Input{Kind: hunt.Answered, Time: now, CallID: id})...)
+			}
+		}); derr != nil {
+			return derr
+		}
+		actions = append(actions, more...)
+	}
+	return err
+}
+
+// due gives a timer's channel for the hunt's next deadline; nil when there is none.
+func (v *view) due() <-chan time.Time {
+	if d := v.hunt.Due(); !d.IsZero() {
+		return time.After(time.Until(d))
+	}
+	return nil
+}

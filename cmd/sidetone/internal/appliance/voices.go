@@ -1,0 +1,247 @@
+package appliance
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sidetone/audio"
+	"sidetone/audio/g711"
+	"sidetone/audio/opus"
+	"sidetone/audio/voice"
+	"sidetone/cmd/sidetone/internal/control"
+	"sidetone/rtc/call"
+	"sidetone/rtc/media"
+	"sidetone/rtc/quality"
+)
+
+// pipelines are the two ways of one call's sound. They outlive its sessions: when media moves to another one, in
+// mid-call, the trunk goes on where it was.
+type pipelines struct {
+	in       audio.Source
+	out      *voice.Sender
+	receiver *voice.Receiver
+	trunk    *media.Trunk
+	deaf     *atomic.Bool
+	opusIn   *opus.Decoder
+	opusOut  *opus.Encoder
+	sessions int // that use them
+}
+
+// voices knows the pipelines of each live call.
+type voices struct {
+	mu  sync.Mutex
+	set map[string]*pipelines
+}
+
+// join gives the pipelines of a call to one more session; build makes them for the first.
+func (v *voices) join(callID string, build func() (*pipelines, error)) (p *pipelines, first bool, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if p = v.set[callID]; p == nil {
+		if p, err = build(); err != nil {
+			return nil, false, err
+		}
+		if v.set == nil {
+			v.set = map[string]*pipelines{}
+		}
+		v.set[callID], first = p, true
+	}
+	p.sessions++
+	return p, first, nil
+}
+
+// leave is join's end; the last session takes the pipelines with it.
+func (v *voices) leave(callID string, p *pipelines) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if p.sessions--; p.sessions == 0 && v.set[callID] == p {
+		delete(v.set, callID)
+	}
+}
+
+func (v *voices) of(callID string) (p *pipelines, ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	p, ok = v.set[callID]
+	return p, ok
+}
+
+// callMedia is one session of a call with the call's pipelines, as call.Manager wants it.
+type callMedia struct {
+	*media.Session
+	*pipelines
+	dumb   bool // there is no microphone
+	live   func(quality.Sample)
+	closed func()
+}
+
+// Close implements call.Media.
+func (m callMedia) Close() error {
+	defer m.closed()
+	return m.Session.Close()
+}
+
+// Sample implements call.Media. Without a microphone silence is meant.
+func (m callMedia) Sample() quality.Sample {
+	s := m.Session.Sample()
+	s.Muted = s.Muted || m.dumb
+	m.live(s)
+	return s
+}
+
+// Mute implements call.Media.
+func (m callMedia) Mute(on bool) { m.out.SetMuted(on) }
+
+// Deaf implements call.Media.
+func (m callMedia) Deaf(on bool) { m.deaf.Store(on) }
+
+var _ call.Media = callMedia{}
+
+// newPipelines builds the two ways of one call's sound. tell is told once when something can be heard.
+func (a *Appliance) newPipelines(heard func()) (*pipelines, error) {
+	dec, err := opus.NewDecoder()
+	if err != nil {
+		return nil, fmt.Errorf("opus decoder: %w", err)
+	}
+	enc, err := opus.NewEncoder(opus.Config{Bitrate: a.cfg.Audio.Bitrate, Complexity: a.cfg.Audio.Complexity, FEC: a.cfg.Audio.FEC})
+	if err != nil {
+		return nil, fmt.Errorf("opus encoder: %w", err)
+	}
+	p := &pipelines{trunk: &media.Trunk{}, deaf: &atomic.Bool{}}
+	p.receiver = voice.NewReceiver(voice.ReceiverConfig{Decoder: dec, Logger: a.log})
+	p.in = &firstSound{Source: &ear{Source: p.receiver, deaf: p.deaf}, tell: heard}
+	p.opusIn, p.opusOut = dec, enc
+	sender := voice.SenderConfig{Encoder: enc, Out: p.trunk, Logger: a.log}
+	if a.chain != nil {
+		sender.Process = a.chain.Process
+	}
+	p.out = voice.NewSender(sender)
+	return p, nil
+}
+
+// newMedia builds a session of a call, and for the first one the call's pipelines. A later one stands by until it is
+// connected: then the sound moves over.
+func (a *Appliance) newMedia(ctx context.Context, c call.Info, notify func(call.MediaEvent)) (call.Media, error) {
+	tell := func(what string, at time.Time) {
+		a.watchers.tell(control.Event{Event: "media", Name: what, CallID: c.ID, TMs: at.Sub(c.Created).Milliseconds()})
+	}
+	p, first, err := a.voices.join(c.ID, func() (*pipelines, error) {
+		return a.newPipelines(func() { tell("first_sound_played", time.Now()) })
+	})
+	if err != nil {
+		return nil, err
+	}
+	var session *media.Session
+	made := make(chan struct{}) // session is set
+	codecs := c.PreferredCodecs
+	if len(codecs) == 0 {
+		codecs = a.cfg.Audio.Codecs
+	}
+	config := media.SessionConfig{
+		Receiver: p.receiver, CaptureStats: p.out.CaptureStats, Servers: a.iceServers(ctx),
+		Codecs: codecs, BandwidthKbps: a.cfg.Audio.BandwidthKbps, Sends: p.sends, Receives: p.receives, Trickle: a.cfg.ICE.Trickle, Prefetch: a.cfg.ICE.Prefetch, Standby: !first,
+		Notify: func(e media.Event) {
+			switch e.Kind {
+			case media.FirstPacketSent, media.FirstPacketReceived:
+				tell(string(e.Kind), e.Time)
+			case media.Connected:
+				<-made
+				if session != nil {
+					p.trunk.Use(session)
+				}
+				tell(string(e.Kind), e.Time)
+				notify(call.MediaEvent{Kind: call.MediaConnected})
+			case media.Disconnected:
+				notify(call.MediaEvent{Kind: call.MediaDisconnected})
+			case media.Failed:
+				notify(call.MediaEvent{Kind: call.MediaFailed, Err: e.Err})
+			case media.Digit:
+				notify(call.MediaEvent{Kind: call.MediaDigit, Digit: e.Digit})
+			case media.Candidate:
+				kind := call.MediaCandidate
+				if e.Candidate == "" {
+					kind = call.MediaEndOfCandidates
+				}
+				notify(call.MediaEvent{Kind: kind, Candidate: e.Candidate, SDPMid: e.Mid, SDPMLineIndex: e.MLine})
+			}
+		},
+	}
+	if c.Relay {
+		config.Policy = media.PolicyRelay
+		if !first {
+			config.Why = "other ways carried no sound"
+		}
+	}
+	session, err = a.engine.NewSession(config)
+	close(made)
+	if err != nil {
+		a.voices.leave(c.ID, p)
+		return nil, err
+	}
+	if first {
+		p.trunk.Use(session)
+	}
+	return callMedia{Session: session, pipelines: p, dumb: a.dumb, live: a.liveStats(c.ID), closed: func() { a.voices.leave(c.ID, p) }}, nil
+}
+
+// sends makes the sending pipeline code as was negotiated.
+func (p *pipelines) sends(c media.Codec) {
+	if law, ok := laws[c.Name]; ok {
+		p.out.SetEncoder(g711.NewEncoder(law))
+	} else {
+		p.out.SetEncoder(p.opusOut)
+	}
+}
+
+// receives makes the receiving pipeline decode what comes.
+func (p *pipelines) receives(c media.Codec) {
+	if law, ok := laws[c.Name]; ok {
+		p.receiver.SetDecoder(g711.NewDecoder(law))
+	} else {
+		p.receiver.SetDecoder(p.opusIn)
+	}
+}
+
+var laws = map[string]g711.Law{"PCMU": g711.PCMU, "PCMA": g711.PCMA}
+
+// ear hears nothing while it is deaf; the sound goes on behind it.
+type ear struct {
+	audio.Source
+	deaf *atomic.Bool
+}
+
+// PullFrame implements audio.Source.
+func (e *ear) PullFrame(f *audio.Frame) {
+	e.Source.PullFrame(f)
+	if e.deaf.Load() {
+		*f = audio.Frame{}
+	}
+}
+
+// firstSound tells once when something can be heard.
+type firstSound struct {
+	audio.Source
+	tell  func()
+	heard bool
+}
+
+// PullFrame implements audio.Source.
+func (s *firstSound) PullFrame(f *audio.Frame) {
+	s.Source.PullFrame(f)
+	if s.heard {
+		return
+	}
+	for _, v := range f {
+		if v > audible || v < -audible {
+			s.heard = true
+			s.tell()
+			return
+		}
+	}
+}
+
+// audible is -50 dBFS.
+const audible = 104

@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"sidetone/audio/device"
+	"sidetone/cmd/sidetone/internal/appliance"
+	"sidetone/cmd/sidetone/internal/control"
+)
+
+// placeCall places one call: through the running daemon when its socket answers and no WAV is given, else as the same
+// appliance alone for this call.
+func placeCall(ctx context.Context, e env, args []string) int {
+	set, file := flags(e, "call")
+	in := set.String("in", "", "a WAV `file` to say instead of the microphone")
+	out := set.String("out", "", "a WAV `file` to write what is heard to")
+	length := set.Duration("for", 0, "hang up this long after the call is active; 0 stays until the other side ends it")
+	relay := set.Bool("relay", false, "media through TURN only")
+	asJSON := set.Bool("json", false, "print an event a line as JSON, the report last")
+	cfg, words, code := prepare(e, set, file, args, 1, 1)
+	if cfg == nil {
+		return code
+	}
+	if *length < 0 {
+		fmt.Fprintf(e.err, "sidetone call: --for %s is negative\n", *length)
+		return exitUsage
+	}
+	p := printer{env: e, json: *asJSON}
+	request := control.CallRequest{Destination: words[0], For: *length, Relay: *relay}
+	var err error
+	if *in == "" && *out == "" && control.Alive(cfg.Control.Socket) {
+		err = control.NewClient(cfg.Control.Socket).Call(ctx, request, p.event)
+	} else {
+		if *in != "" {
+			cfg.Audio.Capture = "wav:" + *in
+		}
+		if *out != "" {
+			cfg.Audio.Playback = "wav:" + *out
+		}
+		if err := files(*in, *out); err != nil {
+			return failed(e, exitUsage, err)
+		}
+		// One side as a file makes the other side one too: a card cannot share its clock with a file.
+		if *in != "" && *out == "" {
+			cfg.Audio.Playback = "null"
+		} else if *out != "" && *in == "" {
+			cfg.Audio.Capture = "null"
+		}
+		opt := appliance.Options{Config: cfg, Version: Version, Logger: logger(e, cfg.Log.Level), Solo: true}
+		err = appliance.Once(ctx, opt, request, p.event)
+	}
+	var refused *control.RefusedError
+	switch {
+	case errors.As(err, &refused):
+		p.event(control.Event{Event: "error", Code: refused.Status.Code, Name: refused.Status.Name, Message: refused.Status.Message})
+		return exitRefused
+	case err != nil && !errors.Is(err, context.Canceled):
+		p.event(control.Event{Event: "error", Message: err.Error()})
+		return exitFailed
+	case !p.answered:
+		return failed(e, exitFailed, fmt.Errorf("the call to %s was not answered%s", words[0], p.why))
+	case !p.heard:
+		return failed(e, exitFailed, fmt.Errorf("the call to %s was answered, but no sound came in", words[0]))
+	}
+	return exitOK
+}
+
+// files checks the WAV files of a call before anybody is called.
+func files(in, out string) error {
+	if in != "" {
+		if _, err := device.Open("wav:"+in, "null"); err != nil {
+			return err
+		}
+	}
+	if out != "" {
+		f, err := os.OpenFile(out, os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			return fmt.Errorf("--out: %w", err)
+		}
+		return f.Close()
+	}
+	return nil
+}
+
+// printer shows events, and remembers what decides the exit code.
+type printer struct {
+	env
+	json            bool
+	answered, heard bool
+	why             string
+}
+
+func (p *printer) event(e control.Event) {
+	if e.State == "active" {
+		p.answered = true
+	}
+	if e.State == "hangup" && e.Call != nil && e.Call.Cause.Cause != "" {
+		p.why = fmt.Sprintf(": %s (%d)", e.Call.Cause.Cause, e.Call.CauseCode)
+		if e.Call.SIPCode != 0 {
+			p.why += fmt.Sprintf(", SIP %d", e.Call.SIPCode)
+		}
+		if e.Call.Error != "" {
+			p.why += ": " + e.Call.Error
+		}
+	}
+	if e.Report != nil {
+		p.heard = appliance.Heard(e.Report)
+	}
+	if p.json {
+		json.NewEncoder(p.out).Encode(e)
+		if e.Event == "error" {
+			fmt.Fprintf(p.err, "sidetone: %s\n", problem(e))
+		}
+		return
+	}
+	at := (time.Duration(e.TMs) * time.Millisecond).Seconds()
+	switch e.Event {
+	case "state":
+		fmt.Fprintf(p.out, "%7.2f s  %s%s\n", at, e.State, p.why)
+	case "warning":
+		fmt.Fprintf(p.out, "%7.2f s  warning %d %s: %s\n", at, e.Code, e.Name, e.Message)
+	case "dtmf":
+		fmt.Fprintf(p.out, "%7.2f s  digit %s\n", at, e.Digit)
+	case "error":
+		fmt.Fprintf(p.err, "sidetone: %s\n", problem(e))
+	case "report":
+		fmt.Fprintln(p.out, summary(e.Report))
+	}
+}
+
+func problem(e control.Event) string {
+	if e.Code != 0 {
+		return fmt.Sprintf("error %d %s: %s", e.Code, e.Name, e.Message)
+	}
+	return e.Message
+}

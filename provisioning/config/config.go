@@ -1,0 +1,181 @@
+// Package config is the device's one config file: strict TOML with defaults and environment overrides. default.toml,
+// embedded, is its reference, and a test holds it against this code.
+package config
+
+import (
+	"fmt"
+	"time"
+)
+
+// DefaultPath is where a device has its config file.
+const DefaultPath = "/etc/sidetone/sidetone.toml"
+
+// Duration is a time.Duration written as in Go: "30s", "1m30s".
+type Duration time.Duration
+
+// String gives the form that UnmarshalText reads.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText writes the duration as in Go.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads "30s", "1m30s".
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return fmt.Errorf("%q is no duration; write it with its units, as \"45s\" or \"1m30s\"", b)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Config is the whole file. Every value has a default; see default.toml for what each means. The path tag marks
+// what is relative to the file: "file" a path, "wav" the path in "wav:PATH".
+type Config struct {
+	Device  Device   `toml:"device"`
+	Line    Line     `toml:"line"`
+	Quiet   Quiet    `toml:"quiet"`
+	Buttons []Button `toml:"buttons"`
+	Audio   Audio    `toml:"audio"`
+	ICE     ICE      `toml:"ice"`
+	MQTT    MQTT     `toml:"mqtt"`
+	Board   Board    `toml:"board"`
+	Control Control  `toml:"control"`
+	Log     Log      `toml:"log"`
+}
+
+// Device says who we are.
+type Device struct {
+	Name     string `toml:"name"`                  // [a-z0-9-]+; MQTT client id and the device's place in topics
+	Fleet    string `toml:"fleet"`                 // [a-z0-9-]+
+	StateDir string `toml:"state_dir" path:"file"` // where reports wait for their broker
+}
+
+// Line is the account on the voice platform. Of TokenFile, TokenCommand, TokenURL and Login the first that is set
+// counts.
+type Line struct {
+	URL            string   `toml:"url"`                        // wss://… or ws://…
+	CAFile         string   `toml:"ca_file" path:"file"`        // PEM; trusted besides the system's roots
+	Dialect        string   `toml:"dialect"`                    // telnyx | freeswitch
+	Region         string   `toml:"region"`                     // telnyx: goes before URL's host; "" or auto: nothing does
+	TokenFile      string   `toml:"token_file" path:"file"`     // a file that holds a JWT
+	TokenCommand   []string `toml:"token_command"`              // a program, by its absolute path, and its arguments; prints a JWT
+	TokenURL       string   `toml:"token_url"`                  // a token broker
+	TokenKeyFile   string   `toml:"token_key_file" path:"file"` // the device's own secret at that broker, sent as bearer
+	ClientCertFile string   `toml:"client_cert_file" path:"file"`
+	ClientKeyFile  string   `toml:"client_key_file" path:"file"`
+	Login          string   `toml:"login"` // SIP user, with PasswordFile
+	PasswordFile   string   `toml:"password_file" path:"file"`
+	CallerName     string   `toml:"caller_name"`
+	CallerNumber   string   `toml:"caller_number"`
+	ClientState    string   `toml:"client_state"` // any text; the wire has it in base64
+	AutoAnswer     bool     `toml:"auto_answer"`
+	AnswerDelay    Duration `toml:"answer_delay"`  // rings so long before AutoAnswer
+	AllowFrom      []string `toml:"allow_from"`    // whose calls AutoAnswer answers; empty: everybody's
+	SecondCall     string   `toml:"second_call"`   // busy | wait | hold
+	Muted          bool     `toml:"muted"`         // calls begin with the microphone off
+	DTMF           string   `toml:"dtmf"`          // rfc4733 | info
+	RingTimeout    Duration `toml:"ring_timeout"`  // an inbound call that nobody answers ends after this
+	SetupTimeout   Duration `toml:"setup_timeout"` // an outbound call that nobody answers ends after this
+	Headers        []Header `toml:"headers"`       // sent with each outbound call
+}
+
+// Header is one SIP header of our own.
+type Header struct {
+	Name  string `toml:"name"` // X-…
+	Value string `toml:"value"`
+}
+
+// Button is one button and whom it calls: Target alone, or Targets after one another.
+type Button struct {
+	Name      string   `toml:"name"`
+	Key       string   `toml:"key"`        // of board profile sim: the key in the terminal
+	Target    string   `toml:"target"`     // destination
+	Targets   []string `toml:"targets"`    // destinations
+	Mode      string   `toml:"mode"`       // sequence | first; "" is sequence
+	PerTarget Duration `toml:"per_target"` // no answer for so long ends one target's turn; 0: Line.SetupTimeout
+	Rounds    int      `toml:"rounds"`     // how often the whole list is called; 0 is once
+	MaxCall   Duration `toml:"max_call"`   // an answered call ends after this; 0: never
+}
+
+// Modes of a button.
+const (
+	ModeSequence = "sequence" // one after another
+	ModeFirst    = "first"    // all at once; who answers first has the call
+)
+
+// Plan is what a press does, with every default filled in.
+type Plan struct {
+	Targets   []string
+	Mode      string        // ModeSequence or ModeFirst
+	PerTarget time.Duration // 0: as long as the line's SetupTimeout
+	Rounds    int           // 1 or more
+	MaxCall   time.Duration // 0: no end
+}
+
+// Plan gives what a press of the button does.
+func (b Button) Plan() Plan {
+	p := Plan{Targets: b.Targets, Mode: b.Mode, PerTarget: time.Duration(b.PerTarget), Rounds: max(1, b.Rounds), MaxCall: time.Duration(b.MaxCall)}
+	if b.Target != "" {
+		p.Targets = []string{b.Target}
+	}
+	if p.Mode == "" {
+		p.Mode = ModeSequence
+	}
+	return p
+}
+
+// Audio says which sound device, and how it sounds.
+type Audio struct {
+	Capture    string `toml:"capture" path:"wav"`  // auto | null | card:NAME | wav:PATH
+	Playback   string `toml:"playback" path:"wav"` // auto | null | card:NAME | wav:PATH
+	Processing string `toml:"processing"`          // auto | on | off
+	Bitrate    int    `toml:"bitrate"`             // bit/s
+	Complexity int    `toml:"complexity"`          // 0..10
+	FEC        bool   `toml:"fec"`
+	// Codecs offered, best first: opus, pcmu, pcma.
+	Codecs        []string `toml:"codecs"`
+	BandwidthKbps int      `toml:"bandwidth_kbps"` // said in our SDP (b=AS); 0: nothing is said
+}
+
+// ICE says which way media may take.
+type ICE struct {
+	Policy  string      `toml:"policy"` // auto | all | relay
+	Servers []ICEServer `toml:"servers"`
+	CAFile  string      `toml:"ca_file" path:"file"` // PEM for turns:, besides the system's roots
+	// Loopback lets media use the loopback interface: for labs on one machine only.
+	Loopback bool `toml:"loopback"`
+	Prefetch bool `toml:"prefetch"` // gather candidates before there is a call
+	Trickle  bool `toml:"trickle"`  // send candidates as they come, after the SDP
+}
+
+// ICEServer is as RTCIceServer, but that the password stands in a file of its own.
+type ICEServer struct {
+	URLs           []string `toml:"urls"`
+	Username       string   `toml:"username"`
+	CredentialFile string   `toml:"credential_file" path:"file"`
+}
+
+// MQTT is the fleet's broker. An empty URL means that there is none.
+type MQTT struct {
+	URL          string `toml:"url"` // mqtt://host:1883 or mqtts://host:8883
+	CAFile       string `toml:"ca_file" path:"file"`
+	Username     string `toml:"username"`
+	PasswordFile string `toml:"password_file" path:"file"`
+	StatsLive    bool   `toml:"stats_live"`
+}
+
+// Board names the board profile.
+type Board struct {
+	Profile string `toml:"profile"` // sim
+}
+
+// Control is the local control socket.
+type Control struct {
+	Socket string `toml:"socket" path:"file"`
+}
+
+// Log says how much is logged, to stderr.
+type Log struct {
+	Level string `toml:"level"` // debug | info | warn | error
+}

@@ -1,0 +1,41 @@
+package config
+
+import (
+	_ "embed"
+	"time"
+)
+
+// Default is the config of an empty file.
+func Default() *Config {
+	return &Config{
+		Device: Device{Name: "sidetone", Fleet: "default", StateDir: "/var/lib/sidetone"},
+		Line: Line{
+			URL:          "wss://rtc.telnyx.com",
+			Dialect:      "telnyx",
+			SecondCall:   "busy",
+			DTMF:         "rfc4733",
+			RingTimeout:  Duration(45 * time.Second),
+			SetupTimeout: Duration(60 * time.Second),
+		},
+		Quiet: Quiet{Action: QuietSilent},
+		Audio: Audio{
+			Capture:    "auto",
+			Playback:   "auto",
+			Processing: "auto",
+			Bitrate:    32000,
+			// What browsers use on ARM: above it the ear hears little and a Pi Zero sweats.
+			Complexity: 5,
+			FEC:        true,
+			Codecs:     []string{"opus", "pcmu", "pcma"},
+		},
+		ICE:     ICE{Policy: "all"},
+		Board:   Board{Profile: "sim"},
+		Control: Control{Socket: "/run/sidetone/control.sock"},
+		Log:     Log{Level: "info"},
+	}
+}
+
+// Reference is default.toml: every key with its default, and a comment that says what it means.
+//
+//go:embed default.toml
+var Reference string

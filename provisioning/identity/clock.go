@@ -1,0 +1,43 @@
+package identity
+
+import (
+	"sync"
+	"time"
+)
+
+// Clock knows how early it can be at the least: a device without a battery wakes up in 1970.
+type Clock struct {
+	mu    sync.Mutex
+	floor time.Time
+}
+
+// NewClock gives a clock that cannot be earlier than when the program was built, if that is known. Tokens and what
+// is on disk lift that floor further.
+func NewClock(built time.Time) *Clock { return &Clock{floor: built} }
+
+// Now is the time, or the floor when the clock stands below it: for the verification of certificates (tls.Config.Time).
+func (c *Clock) Now() time.Time {
+	now := time.Now()
+	if floor := c.bottom(); now.Before(floor) {
+		return floor
+	}
+	return now
+}
+
+// Plausible tells whether the clock stands above its floor. If not, it says nothing about what has expired.
+func (c *Clock) Plausible(now time.Time) bool { return !now.Before(c.bottom()) }
+
+func (c *Clock) bottom() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.floor
+}
+
+// saw lifts the floor: it is not earlier than that.
+func (c *Clock) saw(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if sane(t) && t.After(c.floor) {
+		c.floor = t
+	}
+}

@@ -1,0 +1,29 @@
+package call
+
+import (
+	"time"
+
+	"sidetone/rtc/quality"
+)
+
+// Codes of Telnyx's SDKs that a call gives by itself; quality.Lookup has their words.
+const (
+	codeHoldFailed        = 44001
+	codeInvalidParameters = 44002
+	codeICERestartFailed  = 47001
+	codeNotReattached     = 48501
+	codeConnectivityLost  = 33001
+	codePeerFailed        = 33004
+	codeDuplicateAnswer   = 33007
+	codeUnknownReattached = 35002
+	codeSignalingRecovery = 36003
+	codeMediaRecovery     = 36004
+
+	firstError, lastError = 40000, 49999
+)
+
+// condition makes a warning or error of a code.
+func condition(code int, at time.Time) quality.Warning {
+	c, _ := quality.Lookup(code)
+	return quality.Warning{Code: c.Code, Name: c.Name, Message: c.Message, Time: at}
+}

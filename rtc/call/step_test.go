@@ -1,0 +1,771 @@
+package call
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestStateText(t *testing.T) {
+	want := []string{
+		"new", "requesting", "trying", "recovering", "ringing", "answering", "early", "active", "held", "hangup", "destroy", "purge",
+	}
+	for i, w := range want {
+		s := State(i)
+		if s.String() != w {
+			t.Errorf("state %d is %q, want %q", i, s, w)
+		}
+		b, err := json.Marshal(s)
+		var back State
+		if err != nil || string(b) != `"`+w+`"` || json.Unmarshal(b, &back) != nil || back != s {
+			t.Errorf("state %d in JSON: %s, %v, back %v", i, b, err, back)
+		}
+	}
+	if State(12).String() != "State(12)" {
+		t.Errorf("state 12 is %q", State(12))
+	}
+	var s State
+	if err := s.UnmarshalText([]byte("dancing")); err == nil {
+		t.Error("dancing is a state")
+	}
+}
+
+// inputs are all there are, each with everything that it may carry.
+var inputs = func() map[string]Input {
+	all := map[string]Input{}
+	for _, k := range []InputKind{
+		OnDial, OnAnswer, OnReject, OnHangup, OnSendDigits, OnHold, OnUnhold, OnToggleHold, OnTransfer, OnMute, OnToggleMute,
+		OnDeaf, OnInvite, OnRinging, OnEarlyMedia, OnAnswered, OnBye, OnDisplay, OnDigit, OnLineLost, OnDropped,
+		OnReattached, OnNotReattached, OnAttach, OnOffered, OnAnswerReady, OnMediaError, OnSDPError, OnTaken, OnRefused,
+		OnHealthy, OnUnhealthy, OnByeDone, OnMediaClosed, OnSettled, OnConnected, OnDisconnected, OnMediaLost, OnMediaFailed,
+		OnSilent, OnFlowing,
+	} {
+		all[string(k)] = Input{Kind: k, SDP: "sdp", Digits: "5", To: "100", On: true, Err: errors.New("why")}
+	}
+	for _, timer := range []Timer{SetupTimer, RingTimer, AnswerTimer, RecoverTimer, MendTimer, ProveTimer, LostTimer, EndTimer} {
+		all["timeout "+string(timer)] = Input{Kind: OnTimeout, Timer: timer}
+	}
+	for _, action := range []string{ModifyHold, ModifyUnhold, ModifyToggleHold} {
+		all[action+" modified to held"] = Input{Kind: OnModified, Modify: action, HoldState: "held"}
+		all[action+" modified to active"] = Input{Kind: OnModified, Modify: action, HoldState: "active"}
+	}
+	for _, action := range []string{ModifyHold, ModifyUnhold, ModifyToggleHold, ModifyUpdate, ModifyTransfer} {
+		all[action+" failed"] = Input{Kind: OnModifyFailed, Modify: action, Err: errors.New("why")}
+	}
+	all["update modified"] = Input{Kind: OnModified, Modify: ModifyUpdate, SDP: "sdp"}
+	all["update modified without SDP"] = Input{Kind: OnModified, Modify: ModifyUpdate}
+	all["update unreachable"] = Input{Kind: OnModifyFailed, Modify: ModifyUpdate, Unreachable: true}
+	all["transfer modified"] = Input{Kind: OnModified, Modify: ModifyTransfer, HoldState: "active"}
+	all["attach without SDP"] = Input{Kind: OnAttach}
+	all["offered, stale"] = Input{Kind: OnOffered, SDP: "sdp", Try: -1}
+	all["taken, stale"] = Input{Kind: OnTaken, Try: -1}
+	all["update modified, stale"] = Input{Kind: OnModified, Modify: ModifyUpdate, SDP: "sdp", Try: -1}
+	all["invite busy"] = Input{Kind: OnInvite, SDP: "sdp", Busy: true}
+	all["invite without SDP"] = Input{Kind: OnInvite}
+	all["early media without SDP"] = Input{Kind: OnEarlyMedia}
+	all["answered without SDP"] = Input{Kind: OnAnswered}
+	for name, in := range all {
+		in.Time = time.Unix(100, 0)
+		all[name] = in
+	}
+	return all
+}()
+
+// Every input into every state. "input: state action, action"; what is not listed must be refused.
+var transitions = []struct {
+	name string
+	from Info
+	does map[string]string
+}{
+	{"outbound new", Info{Direction: Outbound}, map[string]string{
+		"dial":    "requesting arm setup, make offer",
+		"hang up": "hangup arm end, settle",
+	}},
+	{"inbound new", Info{Direction: Inbound}, map[string]string{
+		"invite":             "ringing arm ring",
+		"invite busy":        "hangup arm end, send bye",
+		"invite without SDP": "hangup arm end, send bye",
+		"hang up":            "hangup arm end, send bye",
+		"reject":             "hangup arm end, send bye",
+		"attach":             "recovering arm recover, make attach sdp",
+	}},
+	{"requesting, gathering", Info{Direction: Outbound, State: Requesting, mediaOpen: true}, map[string]string{
+		"offered":       "requesting send invite sdp",
+		"timeout setup": "hangup arm end, close media",
+		"hang up":       "hangup arm end, close media",
+		"line lost":     "hangup arm end, close media",
+	}},
+	{"requesting, invite sent", Info{Direction: Outbound, State: Requesting, mediaOpen: true, sent: true}, map[string]string{
+		"taken":                "trying",
+		"refused":              "hangup arm end, send bye, close media",
+		"ringing":              "requesting",
+		"early media":          "early apply answer sdp",
+		"answered":             "active apply answer sdp, arm , measure",
+		"answered without SDP": "hangup arm end, send bye, close media",
+		"timeout setup":        "hangup arm end, send bye, close media",
+	}},
+	{"trying", Info{Direction: Outbound, State: Trying, mediaOpen: true, sent: true}, map[string]string{
+		"ringing":              "trying",
+		"refused":              "hangup arm end, send bye, close media",
+		"early media":          "early apply answer sdp",
+		"answered":             "active apply answer sdp, arm , measure",
+		"answered without SDP": "hangup arm end, send bye, close media",
+		"timeout setup":        "hangup arm end, send bye, close media",
+	}},
+	{"early", Info{Direction: Outbound, State: Early, mediaOpen: true, sent: true, sdpTaken: true}, map[string]string{
+		"ringing":              "early",
+		"refused":              "hangup arm end, send bye, close media",
+		"answered":             "active arm , measure", // one SDP answer is enough
+		"answered without SDP": "active arm , measure",
+		"send digits":          "early send digits 5",
+		"digit":                "early tell digit 5",
+		"timeout setup":        "hangup arm end, send bye, close media",
+	}},
+	{"ringing", Info{Direction: Inbound, State: Ringing}, map[string]string{
+		"answer":       "answering arm answer, make answer",
+		"timeout ring": "hangup arm end, send bye",
+		"reject":       "hangup arm end, send bye",
+		"hang up":      "hangup arm end, send bye",
+		"line lost":    "hangup arm end, send bye",
+	}},
+	{"answering, gathering", Info{Direction: Inbound, State: Answering, mediaOpen: true, sdpTaken: true}, map[string]string{
+		"answer ready":   "answering send answer sdp",
+		"answer":         "answering tell 33007",
+		"reject":         "hangup arm end, send bye, close media",
+		"timeout answer": "hangup arm end, send bye, close media",
+	}},
+	{"answering, answer sent", Info{Direction: Inbound, State: Answering, mediaOpen: true, sdpTaken: true, sent: true}, map[string]string{
+		"taken":          "active arm , measure",
+		"answer":         "answering tell 33007",
+		"reject":         "hangup arm end, send bye, close media",
+		"refused":        "hangup arm end, send bye, close media",
+		"timeout answer": "hangup arm end, send bye, close media",
+	}},
+	{"active", talkingCall(Active), map[string]string{
+		"send digits":  "active send digits 5",
+		"hold":         "active send modify hold",
+		"toggle hold":  "active send modify toggleHold",
+		"attach":       "recovering arm recover, make attach sdp",
+		"media lost":   "active tell 33001, ask line",
+		"media failed": "active tell 33004, ask line",
+		"media silent": "active tell 33001, ask line",
+	}},
+	{"active, hold asked", talkingCall(Active, func(c *Info) { c.asked = ModifyHold }), map[string]string{
+		"send digits":             "active send digits 5",
+		"hold modified to held":   "held hold media true",
+		"hold modified to active": "active hold media false",
+		"hold failed":             "active tell 44001, hold media false",
+		"attach":                  "recovering arm recover, make attach sdp",
+		"media lost":              "active tell 33001, ask line",
+		"media failed":            "active tell 33004, ask line",
+		"media silent":            "active tell 33001, ask line",
+	}},
+	{"active, toggle asked", talkingCall(Active, func(c *Info) { c.asked = ModifyToggleHold }), map[string]string{
+		"send digits":                   "active send digits 5",
+		"toggleHold modified to held":   "held hold media true",
+		"toggleHold modified to active": "active hold media false",
+		"toggleHold failed":             "active tell 44001, hold media false",
+		"attach":                        "recovering arm recover, make attach sdp",
+		"media lost":                    "active tell 33001, ask line",
+		"media failed":                  "active tell 33004, ask line",
+		"media silent":                  "active tell 33001, ask line",
+	}},
+	{"held", talkingCall(Held), map[string]string{
+		"unhold":       "held send modify unhold",
+		"toggle hold":  "held send modify toggleHold",
+		"attach":       "recovering arm recover, make attach sdp",
+		"media lost":   "held tell 33001, ask line",
+		"media failed": "held tell 33004, ask line",
+	}},
+	{"held, unhold asked", talkingCall(Held, func(c *Info) { c.asked = ModifyUnhold }), map[string]string{
+		"unhold modified to active": "active hold media false",
+		"unhold modified to held":   "held hold media true",
+		"unhold failed":             "held tell 44001, hold media true",
+		"attach":                    "recovering arm recover, make attach sdp",
+		"media lost":                "held tell 33001, ask line",
+		"media failed":              "held tell 33004, ask line",
+	}},
+	{"active, line lost", talkingCall(Active, func(c *Info) { c.detached = true }), map[string]string{
+		"send digits":    "active send digits 5",
+		"hold":           "active send modify hold",
+		"toggle hold":    "active send modify toggleHold",
+		"reattached":     "active",
+		"not reattached": "hangup tell 48501, arm end, close media",
+		"attach":         "recovering arm recover, make attach sdp",
+		"media lost":     "active tell 33001, tell 36003, arm lost",
+		"media failed":   "active tell 33004, tell 36003, arm lost",
+		"media silent":   "active tell 33001, tell 36003, arm lost",
+	}},
+	{"mending, asking", mendingCall(mendAsking), map[string]string{
+		"line lost":        "active arm lost",
+		"line healthy":     "active tell 36004, arm mend, make restart",
+		"line not healthy": "active tell 36003, arm lost",
+		"media flowing":    "active arm ",
+	}},
+	{"mending, asking for the second time", mendingCall(mendAsking, func(c *Info) { c.tries = 1 }), map[string]string{
+		"line lost":        "active arm lost",
+		"line healthy":     "active arm mend, make restart",
+		"line not healthy": "active tell 36003, arm lost",
+		"media flowing":    "active arm ",
+	}},
+	{"mending, asking for the second time, TURN allowed", mendingCall(mendAsking, func(c *Info) { c.tries, c.mayRelay = 1, true }), map[string]string{
+		"line lost":        "active arm lost",
+		"line healthy":     "active arm mend, make relay",
+		"line not healthy": "active tell 36003, arm lost",
+		"media flowing":    "active arm ",
+	}},
+	{"mending, asking again", mendingCall(mendAskAgain), map[string]string{
+		"line lost":        "active arm lost",
+		"line healthy":     "active tell 36004, arm mend, make restart",
+		"line not healthy": "active",
+		"media flowing":    "active arm ",
+		"timeout lost":     "hangup arm end, send bye, close media",
+	}},
+	{"mending, offering", mendingCall(mendOffering, func(c *Info) { c.tries = 1 }), map[string]string{
+		"line lost":    "active arm lost",
+		"offered":      "active send modify updateMedia sdp",
+		"media error":  "active tell 47001, arm , ask line",
+		"timeout mend": "active tell 47001, arm , ask line",
+	}},
+	{"mending, offering TURN", mendingCall(mendOffering, func(c *Info) { c.tries, c.fresh = 2, true }), map[string]string{
+		"line lost":    "active drop fresh, arm lost",
+		"offered":      "active send modify updateMedia sdp",
+		"media error":  "active tell 47001, drop fresh, arm , ask line",
+		"timeout mend": "active tell 47001, drop fresh, arm , ask line",
+		"attach":       "recovering drop fresh, arm recover, make attach sdp",
+	}},
+	{"mending, sending", mendingCall(mendSending, func(c *Info) { c.tries = 1 }), map[string]string{
+		"line lost":                   "active arm lost",
+		"update modified":             "active apply answer sdp, arm prove",
+		"update modified without SDP": "active tell 47001, arm , ask line",
+		"updateMedia failed":          "active tell 47001, arm , ask line",
+		"update unreachable":          "active tell 36003, arm lost",
+		"timeout mend":                "active tell 47001, arm , ask line",
+	}},
+	{"mending, sending TURN", mendingCall(mendSending, func(c *Info) { c.tries, c.fresh = 2, true }), map[string]string{
+		"line lost":                   "active drop fresh, arm lost",
+		"update modified":             "active use fresh, apply answer sdp, arm prove",
+		"update modified without SDP": "active tell 47001, drop fresh, arm , ask line",
+		"updateMedia failed":          "active tell 47001, drop fresh, arm , ask line",
+		"update unreachable":          "active tell 36003, drop fresh, arm lost",
+		"timeout mend":                "active tell 47001, drop fresh, arm , ask line",
+		"attach":                      "recovering drop fresh, arm recover, make attach sdp",
+	}},
+	{"mending, proving", mendingCall(mendProving, func(c *Info) { c.tries = 1 }), map[string]string{
+		"media flowing": "active arm ",
+		"SDP error":     "active tell 47001, arm , ask line",
+		"media failed":  "active tell 47001, arm , ask line",
+		"timeout prove": "active tell 47001, arm , ask line",
+	}},
+	{"mending, proving, line lost", mendingCall(mendProving, func(c *Info) { c.tries, c.detached = 1, true }), map[string]string{
+		"media flowing":  "active arm ",
+		"SDP error":      "active tell 47001, arm lost",
+		"media failed":   "active tell 47001, arm lost",
+		"timeout prove":  "active tell 47001, arm lost",
+		"reattached":     "active",
+		"not reattached": "hangup tell 48501, arm end, close media",
+	}},
+	{"mending, proving for the last time", mendingCall(mendProving, func(c *Info) { c.tries = maxTries }), map[string]string{
+		"media flowing": "active arm ",
+		"SDP error":     "hangup tell 47001, arm end, send bye, close media",
+		"media failed":  "hangup tell 47001, arm end, send bye, close media",
+		"timeout prove": "hangup tell 47001, arm end, send bye, close media",
+	}},
+	{"mending silence, proving for the last time", mendingCall(mendProving, func(c *Info) { c.tries, c.silent = maxTries, true }), map[string]string{
+		"media flowing": "active arm ",
+		"SDP error":     "active tell 47001, arm ",
+		"media failed":  "hangup tell 47001, arm end, send bye, close media",
+		"timeout prove": "active tell 47001, arm ",
+	}},
+	{"silence not mended", mendingCall(mendExhausted, func(c *Info) { c.tries, c.silent = maxTries, true }), map[string]string{
+		"media flowing": "active",
+		"media lost":    "active tell 33001, ask line",
+		"media failed":  "active tell 33004, ask line",
+	}},
+	{"mending, waiting for the line", mendingCall(mendWaiting, func(c *Info) { c.detached = true }), map[string]string{
+		"media flowing":  "active arm ",
+		"reattached":     "active",
+		"not reattached": "hangup tell 48501, arm end, close media",
+		"timeout lost":   "hangup arm end, send bye, close media",
+		"media silent":   "active",
+	}},
+	{"mending, waiting, the line is back", mendingCall(mendWaiting), map[string]string{
+		"media flowing": "active arm ",
+		"timeout lost":  "hangup arm end, send bye, close media",
+		"media lost":    "active ask line",
+		"media failed":  "active ask line",
+		"media silent":  "active ask line",
+	}},
+	{"held, mending, proving, connected", mendingCall(mendProving, func(c *Info) { c.State, c.Media = Held, "connected" }), map[string]string{
+		"send digits":   "",
+		"hold":          "",
+		"unhold":        "held send modify unhold",
+		"toggle hold":   "held send modify toggleHold",
+		"media flowing": "held arm ",
+		"SDP error":     "held tell 47001, arm , ask line",
+		"media failed":  "held tell 47001, arm , ask line",
+		"media lost":    "held",
+		"timeout prove": "held",
+	}},
+	{"recovering, gathering", recoveringCall(), map[string]string{
+		"answer ready": "recovering send attach sdp",
+	}},
+	{"recovering, attach sent", recoveringCall(func(c *Info) { c.sent = true }), map[string]string{
+		"taken":   "active use fresh, arm , measure",
+		"refused": "hangup arm end, send bye, close media",
+	}},
+	{"recovering a held call, attach sent", recoveringCall(func(c *Info) { c.sent, c.holdAgain = true, true }), map[string]string{
+		"taken":   "active use fresh, arm , measure, send modify hold",
+		"refused": "hangup arm end, send bye, close media",
+	}},
+	{"recovering, line lost again", recoveringCall(func(c *Info) { c.sent, c.detached = true, true }), map[string]string{
+		"taken":          "active use fresh, arm , measure",
+		"refused":        "recovering drop fresh, arm lost",
+		"reattached":     "recovering arm recover",
+		"not reattached": "hangup tell 48501, arm end, close media",
+	}},
+	{"hangup, both open", Info{Direction: Outbound, State: Hangup, sent: true, mediaOpen: true, byeOpen: true}, map[string]string{
+		"bye done":     "hangup",
+		"media closed": "hangup",
+		"timeout end":  "destroy arm , report",
+	}},
+	{"hangup, bye open", Info{Direction: Outbound, State: Hangup, sent: true, byeOpen: true}, map[string]string{
+		"bye done":    "destroy arm , report",
+		"timeout end": "destroy arm , report",
+	}},
+	{"hangup, media open", Info{Direction: Outbound, State: Hangup, sent: true, mediaOpen: true}, map[string]string{
+		"media closed": "destroy arm , report",
+		"timeout end":  "destroy arm , report",
+	}},
+	{"hangup, nothing open", Info{Direction: Outbound, State: Hangup}, map[string]string{
+		"settled":     "destroy arm , report",
+		"timeout end": "destroy arm , report",
+	}},
+	{"destroy", Info{State: Destroy}, nil},
+	{"purge", Info{State: Purge}, nil},
+}
+
+func talkingCall(s State, change ...func(*Info)) Info {
+	c := Info{ID: "c", Direction: Outbound, State: s, mediaOpen: true, sent: true, sdpTaken: true}
+	for _, f := range change {
+		f(&c)
+	}
+	return c
+}
+
+func mendingCall(stage mend, change ...func(*Info)) Info {
+	return talkingCall(Active, append(change, func(c *Info) { c.mend = stage })...)
+}
+
+func recoveringCall(change ...func(*Info)) Info {
+	return talkingCall(Recovering, append([]func(*Info){func(c *Info) { c.sent, c.fresh = false, true }}, change...)...)
+}
+
+// What holds in every state before hangup, unless the table says otherwise.
+func everywhere(c Info) map[string]string {
+	if c.State >= Hangup {
+		return nil
+	}
+	stay := c.State.String()
+	end := "hangup arm end"
+	if c.Direction == Inbound || c.sent || c.answered() {
+		end += ", send bye"
+	}
+	silent := "hangup arm end"
+	if c.mediaOpen {
+		end += ", close media"
+		silent += ", close media"
+	} else {
+		silent += ", settle"
+		if !strings.Contains(end, "bye") {
+			end += ", settle"
+		}
+	}
+	all := map[string]string{
+		"hang up": end, "line lost": end, "bye": silent, "dropped": silent, "display": stay,
+		"mute": stay, "toggle mute": stay, "deaf": stay,
+	}
+	if c.mediaOpen {
+		for _, k := range []string{"media error", "SDP error", "media failed"} {
+			all[k] = end
+		}
+		all["media connected"], all["media disconnected"] = stay, stay
+		all["mute"], all["toggle mute"], all["deaf"] = stay+" mute media true", stay+" mute media true", stay+" deaf media true"
+	}
+	switch c.State {
+	case Active, Held:
+		all["line lost"], all["digit"] = stay, stay+" tell digit 5"
+		all["transfer"], all["transfer modified"], all["transfer failed"] = stay+" send modify transfer 100", stay, stay
+		delete(all, "media failed")
+		if c.mend == mendNone {
+			break
+		}
+		delete(all, "media error")
+		delete(all, "SDP error")
+		all["attach"] = "recovering arm recover, make attach sdp"
+		all["send digits"], all["hold"], all["toggle hold"] = "active send digits 5", "active send modify hold", "active send modify toggleHold"
+		all["media lost"], all["media failed"] = stay, stay
+	case Recovering:
+		all["line lost"], all["digit"] = "recovering arm lost", "recovering tell digit 5"
+		all["media lost"], all["media failed"] = stay, stay
+		all["attach"] = "recovering drop fresh, arm recover, make attach sdp"
+		all["timeout recover"], all["timeout lost"] = end, end
+	}
+	return all
+}
+
+func show(c Info, actions []Action) string {
+	var b strings.Builder
+	b.WriteString(c.State.String())
+	for i, a := range actions {
+		if i > 0 {
+			b.WriteString(",")
+		}
+		fmt.Fprintf(&b, " %s", a.Kind)
+		if a.Kind == Arm {
+			fmt.Fprintf(&b, " %s", a.Timer)
+		}
+		switch a.Kind {
+		case Tell:
+			fmt.Fprintf(&b, " %d", a.Code)
+		case HoldMedia, MuteMedia, DeafMedia:
+			fmt.Fprintf(&b, " %t", a.On)
+		case SendModify:
+			fmt.Fprintf(&b, " %s", a.Modify)
+		}
+		if s := a.SDP + a.Digits + a.With; s != "" {
+			fmt.Fprintf(&b, " %s", s)
+		}
+	}
+	return b.String()
+}
+
+func TestStep(t *testing.T) {
+	for _, tt := range transitions {
+		want := everywhere(tt.from)
+		if want == nil {
+			want = map[string]string{}
+		}
+		for k, v := range tt.does {
+			if _, ok := inputs[k]; !ok {
+				t.Fatalf("%s: no input %q", tt.name, k)
+			}
+			want[k] = v
+			if v == "" { // but not here
+				delete(want, k)
+			}
+		}
+		for name, in := range inputs {
+			t.Run(tt.name+"/"+name, func(t *testing.T) {
+				next, actions := Step(tt.from, in)
+				w, ok := want[name]
+				if !ok {
+					if !next.same(tt.from) || len(actions) != 1 || actions[0].Kind != Refuse {
+						t.Errorf("became %q, want a refusal", show(next, actions))
+					}
+					return
+				}
+				if got := show(next, actions); got != w {
+					t.Errorf("became %q, want %q", got, w)
+				}
+				if next.State != tt.from.State && next.PrevState != tt.from.State {
+					t.Errorf("prevState is %s", next.PrevState)
+				}
+			})
+		}
+	}
+}
+
+func TestCauses(t *testing.T) {
+	sent := Info{Direction: Outbound, State: Trying, mediaOpen: true, sent: true}
+	requesting := Info{Direction: Outbound, State: Requesting, mediaOpen: true}
+	early := sent
+	early.State = Early
+	activeCall := sent
+	activeCall.State = Active
+	ringing := Info{Direction: Inbound, State: Ringing}
+	answering := Info{Direction: Inbound, State: Answering, mediaOpen: true, sent: true}
+	far := Cause{Cause: "UNALLOCATED_NUMBER", CauseCode: 1, SIPCode: 404, SIPReason: "Not Found"}
+	for _, tt := range []struct {
+		from  Info
+		in    Input
+		cause Cause
+		by    EndedBy
+	}{
+		{ringing, Input{Kind: OnHangup}, UserBusy, ByLocal},
+		{sent, Input{Kind: OnHangup}, UserBusy, ByLocal},
+		{activeCall, Input{Kind: OnHangup}, NormalClearing, ByLocal},
+		{Info{Direction: Inbound}, Input{Kind: OnInvite, SDP: "x", Busy: true}, UserBusy, ByLocal},
+		{Info{Direction: Inbound}, Input{Kind: OnInvite}, IncompatibleDestination, ByMedia},
+		{sent, Input{Kind: OnBye, Cause: far}, far, ByRemote},
+		{activeCall, Input{Kind: OnBye, Cause: NormalClearing}, NormalClearing, ByRemote},
+		{sent, Input{Kind: OnRefused, Cause: CallRejected}, CallRejected, ByLine},
+		{answering, Input{Kind: OnRefused, Cause: TemporaryFailure}, TemporaryFailure, ByLine},
+		{sent, Input{Kind: OnLineLost}, TemporaryFailure, ByLine},
+		{ringing, Input{Kind: OnLineLost}, TemporaryFailure, ByLine},
+		{activeCall, Input{Kind: OnDropped}, TemporaryFailure, ByLine},
+		{requesting, Input{Kind: OnMediaError}, TemporaryFailure, ByMedia},
+		{sent, Input{Kind: OnAnswered}, IncompatibleDestination, ByMedia},
+		{early, Input{Kind: OnSDPError}, IncompatibleDestination, ByMedia},
+		{answering, Input{Kind: OnSDPError}, IncompatibleDestination, ByMedia},
+		{mendingCall(mendProving, func(c *Info) { c.tries = maxTries }), Input{Kind: OnMediaFailed}, TemporaryFailure, ByMedia},
+		{mendingCall(mendWaiting), Input{Kind: OnTimeout, Timer: LostTimer}, TemporaryFailure, ByLine},
+		{talkingCall(Held, func(c *Info) { c.detached = true }), Input{Kind: OnNotReattached}, TemporaryFailure, ByLine},
+		{talkingCall(Held), Input{Kind: OnHangup}, NormalClearing, ByLocal},
+		{recoveringCall(), Input{Kind: OnHangup}, NormalClearing, ByLocal},
+		{recoveringCall(), Input{Kind: OnTimeout, Timer: RecoverTimer}, RecoveryOnTimerExpire, ByTimeout},
+		{ringing, Input{Kind: OnReject}, UserBusy, ByLocal},
+		{ringing, Input{Kind: OnTimeout, Timer: RingTimer}, NoAnswer, ByTimeout},
+		{sent, Input{Kind: OnTimeout, Timer: SetupTimer}, NoAnswer, ByTimeout},
+		{early, Input{Kind: OnTimeout, Timer: SetupTimer}, NoAnswer, ByTimeout},
+		{requesting, Input{Kind: OnTimeout, Timer: SetupTimer}, RecoveryOnTimerExpire, ByTimeout},
+		{answering, Input{Kind: OnTimeout, Timer: AnswerTimer}, RecoveryOnTimerExpire, ByTimeout},
+	} {
+		tt.in.Time = time.Unix(7, 0)
+		c, _ := Step(tt.from, tt.in)
+		if c.State != Hangup || c.Cause != tt.cause || c.EndedBy != tt.by || !c.Ended.Equal(tt.in.Time) {
+			t.Errorf("%s, %s: %s by %s with %+v, want %+v by %s", tt.from.State, tt.in.Kind, c.State, c.EndedBy, c.Cause, tt.cause, tt.by)
+		}
+	}
+}
+
+func TestRemoteIsKept(t *testing.T) {
+	c := Info{Direction: Inbound}
+	c, _ = Step(c, Input{Kind: OnInvite, SDP: "x", Remote: Remote{Name: "Gate", Number: "100", TelnyxLegID: "leg"}})
+	c, _ = Step(c, Input{Kind: OnDisplay, Remote: Remote{Name: "Gate 2"}})
+	if c.RemoteName != "Gate 2" || c.RemoteID != "100" || c.TelnyxLegID != "leg" {
+		t.Errorf("%+v", c)
+	}
+}
+
+// The drawing in State's comment, as a set: nothing else may ever happen.
+var drawn = map[State][]State{
+	New:        {Requesting, Ringing, Recovering, Hangup},
+	Requesting: {Trying, Early, Active, Hangup},
+	Trying:     {Early, Active, Hangup},
+	Early:      {Active, Hangup},
+	Ringing:    {Answering, Hangup},
+	Answering:  {Active, Hangup},
+	Active:     {Held, Recovering, Hangup},
+	Held:       {Active, Recovering, Hangup},
+	Recovering: {Active, Hangup},
+	Hangup:     {Destroy},
+}
+
+// model is one call that is driven at random, and what must be true of it whatever happens.
+type model struct {
+	t       *testing.T
+	c       Info
+	history []string
+	did     map[ActionKind]int
+	reached map[State]int
+	mended  map[mend]int
+
+	rang         bool // the far side said so
+	media, fresh bool // there is a session of the call, and one to take its place
+	timer        Timer
+}
+
+func (m *model) fail(format string, args ...any) {
+	m.t.Helper()
+	m.t.Fatalf("%v: %s", m.history, fmt.Sprintf(format, args...))
+}
+
+func (m *model) feed(name string, in Input) {
+	before := m.c
+	next, actions := Step(before, in)
+	m.c = next
+	m.history = append(m.history, name)
+	if next.State != before.State {
+		m.reached[next.State]++
+		if !slices.Contains(drawn[before.State], next.State) || next.PrevState != before.State {
+			m.fail("%s became %s", before.State, next.State)
+		}
+	}
+	m.mended[next.mend]++
+	for _, a := range actions {
+		m.did[a.Kind]++
+		m.act(before, a)
+	}
+	if m.fresh != next.fresh && next.State < Hangup {
+		m.fail("fresh media: %t, the machine thinks %t", m.fresh, next.fresh)
+	}
+	m.signs(in)
+}
+
+func (m *model) act(before Info, a Action) {
+	switch a.Kind {
+	case Refuse:
+		if !m.c.same(before) {
+			m.fail("refused, but changed")
+		}
+	case Arm:
+		m.timer = a.Timer
+	case MakeOffer, MakeAnswer:
+		if m.media {
+			m.fail("%s while there is media", a.Kind)
+		}
+		m.media = true
+	case MakeAttach, MakeRelay:
+		if m.fresh {
+			m.fail("%s while there is fresh media", a.Kind)
+		}
+		m.fresh = true
+	case UseFresh:
+		if !m.fresh {
+			m.fail("no fresh media to use")
+		}
+		m.media, m.fresh = true, false
+	case DropFresh:
+		if !m.fresh {
+			m.fail("no fresh media to drop")
+		}
+		m.fresh = false
+	case MakeRestart, ApplyAnswer, HoldMedia:
+		if !m.media {
+			m.fail("%s without media", a.Kind)
+		}
+	case SendModify:
+		if s := m.c.State; s != Active && s != Held {
+			m.fail("modify %s in state %s", a.Modify, s)
+		}
+		if a.Modify == ModifyUpdate && m.c.detached {
+			m.fail("media is mended on a line that is lost")
+		}
+	}
+}
+
+// signs holds light and tones against what the model knows by itself.
+func (m *model) signs(in Input) {
+	c := m.c
+	before := c.State == Requesting || c.State == Trying
+	if in.Kind == OnRinging && before && c.sent {
+		m.rang = true
+	}
+	got := SignsOf(c)
+	want := Signs{
+		Rings: c.State == Ringing, Ringback: before && m.rang,
+		Calling: c.State < Recovering || c.State > Recovering && c.State < Active,
+		Talking: c.State == Active || c.State == Held || c.State == Recovering, Held: c.State == Held,
+	}
+	if got != want {
+		m.fail("in state %s the signs are %+v, want %+v", c.State, got, want)
+	}
+	switch {
+	case c.mend != mendNone && c.State != Active && c.State != Held:
+		m.fail("mending in state %s", c.State)
+	case (c.mend == mendOffering || c.mend == mendSending) && m.timer != MendTimer,
+		c.mend == mendProving && m.timer != ProveTimer,
+		(c.mend == mendWaiting || c.mend == mendAskAgain) && m.timer != LostTimer,
+		c.State == Recovering && m.timer != RecoverTimer && m.timer != LostTimer:
+		m.fail("state %s, mending at %d, and the timer is %q", c.State, c.mend, m.timer)
+	}
+}
+
+// Random sequences of everything: no transition that is not drawn, nothing done twice, every call destroyed and reported
+// exactly once, light and tones as the state says. SIDETONE_LONG=1 makes a million of them.
+func TestModel(t *testing.T) {
+	sequences := 25_000
+	switch {
+	case os.Getenv("SIDETONE_LONG") != "":
+		sequences = 1_000_000
+	case testing.Short():
+		sequences = 5_000
+	}
+	names := make([]string, 0, len(inputs))
+	for name := range inputs {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	rng := rand.New(rand.NewPCG(1, 2))
+	// What cuts the longer ways short.
+	rare := map[InputKind]bool{OnAttach: true, OnLineLost: true, OnFlowing: true, OnUnhealthy: true}
+	reached, mended := map[State]int{}, map[mend]int{}
+	for range sequences {
+		m := &model{t: t, c: Info{ID: "c", Direction: Outbound, mayRelay: rng.IntN(2) == 0}, did: map[ActionKind]int{}, reached: reached, mended: mended}
+		first := OnDial
+		if rng.IntN(2) == 0 {
+			m.c.Direction, first = Inbound, OnInvite
+			if rng.IntN(4) == 0 {
+				first = OnAttach
+			}
+		}
+		m.feed(string(first), Input{Kind: first, SDP: "sdp"})
+		for range rng.IntN(60) {
+			var name string
+			var in Input
+			// Most inputs do not fit, and endings are too likely to let a call get far: most of both are left out.
+			for range 1 + rng.IntN(24) {
+				name = names[rng.IntN(len(names))]
+				if rare[inputs[name].Kind] && rng.IntN(12) > 0 {
+					continue
+				}
+				in = inputs[name]
+				if in.Try == 0 && rng.IntN(16) > 0 {
+					in.Try = m.c.try
+				}
+				next, actions := Step(m.c, in)
+				steps := next.State != m.c.State || next.mend != m.c.mend || next.sent != m.c.sent
+				if (len(actions) != 1 || actions[0].Kind != Refuse) && steps && next.State < Hangup {
+					break
+				}
+			}
+			if next, _ := Step(m.c, in); next.State == Hangup && m.c.State != Hangup && rng.IntN(12) > 0 || in.Kind == OnTimeout && m.timer != in.Timer {
+				continue
+			}
+			m.feed(name, in)
+		}
+		m.feed("hang up", inputs["hang up"])
+		m.feed("timeout end", Input{Kind: OnTimeout, Timer: EndTimer})
+		for _, k := range []ActionKind{MakeOffer, MakeAnswer, SendInvite, SendAnswer, SendBye, CloseMedia, Settle} {
+			if m.did[k] > 1 {
+				m.fail("%q %d times", k, m.did[k])
+			}
+		}
+		if m.c.State != Destroy || m.did[MakeReport] != 1 {
+			m.fail("ended %s with %d reports", m.c.State, m.did[MakeReport])
+		}
+		if opened := m.did[MakeOffer]+m.did[MakeAnswer]+m.did[MakeAttach] > 0; opened != (m.did[CloseMedia] == 1) {
+			m.fail("opened %t, closed %d", opened, m.did[CloseMedia])
+		}
+		if m.c.EndedBy == "" || m.c.Ended.IsZero() {
+			m.fail("nobody ended it")
+		}
+	}
+	for s := range drawn {
+		if s != New && reached[s] < sequences/1000 {
+			t.Errorf("state %s was reached %d times only: the model is too weak", s, reached[s])
+		}
+	}
+	for stage := mendAsking; stage <= mendExhausted; stage++ {
+		if mended[stage] < sequences/1000 {
+			t.Errorf("mending was at %d %d times only: the model is too weak", stage, mended[stage])
+		}
+	}
+	t.Logf("states reached: %v; stages of mending: %v", reached, mended)
+}
+
+func TestSignsOfSeveral(t *testing.T) {
+	ringback := Info{Direction: Outbound, State: Trying, RemoteRings: true}
+	for _, tt := range []struct {
+		calls []Info
+		want  Signs
+	}{
+		{nil, Signs{}},
+		{[]Info{ringback}, Signs{Calling: true, Ringback: true}},
+		{[]Info{{State: Held}, ringback}, Signs{Calling: true, Ringback: true, Talking: true, Held: true}},
+		{[]Info{{State: Active}, ringback}, Signs{Calling: true, Talking: true}},
+		{[]Info{{State: Held}, {State: Active}, {State: Ringing}}, Signs{Calling: true, Rings: true, Talking: true}},
+		{[]Info{{State: Hangup, RemoteRings: true, Direction: Outbound}}, Signs{}},
+	} {
+		if got := SignsOf(tt.calls...); got != tt.want {
+			t.Errorf("%+v: %+v, want %+v", tt.calls, got, tt.want)
+		}
+	}
+}

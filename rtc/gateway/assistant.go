@@ -1,0 +1,69 @@
+package gateway
+
+import (
+	"encoding/json"
+
+	"sidetone/rtc/verto"
+
+	"github.com/google/uuid"
+)
+
+// anonymousName is what all clients of an assistant are called.
+func anonymousName(target string) string { return "anonymous:" + target }
+
+// loginAnonymous lets in a client that wants to talk to an assistant and has no credential. Its calls go to that
+// assistant, whatever they dial; nobody can call it.
+func (s *session) loginAnonymous(f *request) {
+	var p struct {
+		TargetType string          `json:"target_type"`
+		TargetID   string          `json:"target_id"`
+		SessID     string          `json:"sessid"`
+		UserAgent  json.RawMessage `json:"User-Agent"`
+	}
+	if err := decode(f.Params, &p); err != nil {
+		s.refuse(f, verto.CodeInvalidRequest, textInvalid)
+		return
+	}
+	speaks, known := s.g.cfg.Assistants[p.TargetID]
+	if !known || p.TargetType != "ai_assistant" {
+		s.log.Info("anonymous login refused", "target_type", p.TargetType, "target_id", p.TargetID)
+		s.refuse(f, verto.CodeAuthenticationFailed, textAuthFailure)
+		return
+	}
+	s.enter(f, anonymousName(p.TargetID), verto.LoginParams{SessID: p.SessID, UserAgent: p.UserAgent}, speaks)
+}
+
+// message is an item of a conversation with an assistant.
+type message struct {
+	ID      string        `json:"id,omitempty"`
+	Type    string        `json:"type"`
+	Role    string        `json:"role,omitempty"`
+	Content []messagePart `json:"content,omitempty"`
+}
+
+type messagePart struct {
+	Type string `json:"type"`
+	Text string `json:"text,omitempty"`
+}
+
+// converse answers what a client writes to its assistant with the same words. What has no id wants no result, and what
+// is no message no answer.
+func (s *session) converse(f *request) {
+	s.reply(f, verto.CallResult{SessID: s.sessid})
+	var p struct {
+		Type string  `json:"type"`
+		Item message `json:"item"`
+	}
+	if err := decode(f.Params, &p); err != nil || p.Type != "conversation.item.create" || p.Item.Type != "message" {
+		return
+	}
+	answer := p
+	answer.Type = "conversation.item.created"
+	answer.Item = message{ID: uuid.NewString(), Type: "message", Role: "assistant"}
+	for _, part := range p.Item.Content {
+		if part.Text != "" {
+			answer.Item.Content = append(answer.Item.Content, messagePart{Type: "text", Text: part.Text})
+		}
+	}
+	s.request(verto.AIConversation, answer)
+}

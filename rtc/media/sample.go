@@ -1,0 +1,228 @@
+package media
+
+import (
+	"sync"
+	"time"
+
+	"github.com/pion/interceptor/pkg/stats"
+	"github.com/pion/webrtc/v4"
+
+	"sidetone/rtc/quality"
+)
+
+// probeLimit is how long Sample waits for pion, whose statistics stand still with its agent on a dead TCP path.
+const probeLimit = 100 * time.Millisecond
+
+// probe asks pion for statistics, one question at a time, and remembers the last answer.
+type probe struct {
+	pc   *webrtc.PeerConnection
+	dtls *webrtc.DTLSTransport
+
+	mu       sync.Mutex
+	recorder stats.Getter
+	asking   chan struct{} // closed when the question under way is answered; nil when there is none
+	last     probeResult
+}
+
+type probeResult struct {
+	path   *quality.Path
+	remote *quality.RemoteInbound
+}
+
+func (p *probe) init(pc *webrtc.PeerConnection, d *webrtc.DTLSTransport) { p.pc, p.dtls = pc, d }
+
+func (p *probe) setRecorder(g stats.Getter) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.recorder = g
+}
+
+// ask returns pion's statistics, the last known ones when it takes too long.
+func (p *probe) ask(s *Session) probeResult {
+	p.mu.Lock()
+	if p.asking == nil {
+		done := make(chan struct{})
+		p.asking = done
+		go func() { // ends with the peer connection at the latest
+			r := p.measure(s)
+			p.mu.Lock()
+			p.last, p.asking = r, nil
+			p.mu.Unlock()
+			close(done)
+		}()
+	}
+	asking := p.asking
+	p.mu.Unlock()
+	t := time.NewTimer(probeLimit)
+	defer t.Stop()
+	select {
+	case <-asking:
+	case <-t.C:
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last
+}
+
+// wait returns when no question is under way.
+func (p *probe) wait() {
+	p.mu.Lock()
+	asking := p.asking
+	p.mu.Unlock()
+	if asking != nil {
+		<-asking
+	}
+}
+
+func (p *probe) measure(s *Session) probeResult {
+	return probeResult{path: s.path(p.pc.GetStats()), remote: p.remoteInbound(s)}
+}
+
+// remoteInbound is what the far side's receiver reports say of our stream; nil before the first.
+func (p *probe) remoteInbound(s *Session) *quality.RemoteInbound {
+	ssrc, _, _, ok := s.track.bound()
+	p.mu.Lock()
+	recorder := p.recorder
+	p.mu.Unlock()
+	if !ok || recorder == nil {
+		return nil
+	}
+	all := recorder.Get(ssrc)
+	if all == nil {
+		return nil
+	}
+	r := all.RemoteInboundRTPStreamStats
+	if r.PacketsReceived == 0 && r.PacketsLost == 0 && r.Jitter == 0 && r.RoundTripTimeMeasurements == 0 {
+		return nil
+	}
+	out := &quality.RemoteInbound{PacketsLost: r.PacketsLost, FractionLost: r.FractionLost, Jitter: &r.Jitter}
+	if r.RoundTripTimeMeasurements > 0 && r.RoundTripTime >= 0 {
+		rtt := r.RoundTripTime.Seconds()
+		out.RoundTripTime = &rtt
+	}
+	return out
+}
+
+// path finds the selected pair in pion's statistics; nil before there is one.
+func (s *Session) path(report webrtc.StatsReport) *quality.Path {
+	pair, err := s.probe.dtls.ICETransport().GetSelectedCandidatePair()
+	if err != nil || pair == nil || pair.Local == nil || pair.Remote == nil {
+		return nil
+	}
+	p := &quality.Path{
+		Local: candidate(pair.Local), Remote: candidate(pair.Remote),
+		Policy: s.policy, Why: s.why(pair.Local), Changes: s.changes.Load(),
+		DTLSState: s.probe.dtls.State().String(), ICEState: s.pc.ICEConnectionState().String(),
+	}
+	var localID, remoteID string
+	for _, st := range report {
+		c, ok := st.(webrtc.ICECandidateStats)
+		if !ok {
+			continue
+		}
+		switch {
+		case c.Type == webrtc.StatsTypeLocalCandidate && same(c, pair.Local):
+			localID = c.ID
+			if c.CandidateType == webrtc.ICECandidateTypeRelay {
+				p.RelayProtocol = c.RelayProtocol
+				p.Local.URL = s.plan.urlOf(c.RelayProtocol)
+			}
+		case c.Type == webrtc.StatsTypeRemoteCandidate && same(c, pair.Remote):
+			remoteID = c.ID
+		}
+	}
+	for _, st := range report {
+		c, ok := st.(webrtc.ICECandidatePairStats)
+		if ok && c.LocalCandidateID == localID && c.RemoteCandidateID == remoteID && c.ResponsesReceived > 0 {
+			rtt := c.CurrentRoundTripTime
+			p.RoundTripTime = &rtt
+		}
+	}
+	return p
+}
+
+// why says why a relay is in use; empty when none is.
+func (s *Session) why(local *webrtc.ICECandidate) string {
+	switch {
+	case s.cfg.Why != "":
+		return s.cfg.Why
+	case local.Typ != webrtc.ICECandidateTypeRelay:
+		return ""
+	case s.policy == PolicyRelay:
+		return "the policy is relay"
+	}
+	return "no direct way answered sooner"
+}
+
+func same(s webrtc.ICECandidateStats, c *webrtc.ICECandidate) bool {
+	return s.IP == c.Address && s.Port == int32(c.Port) && s.CandidateType == c.Typ
+}
+
+func candidate(c *webrtc.ICECandidate) quality.Candidate {
+	return quality.Candidate{
+		CandidateType: c.Typ.String(), Protocol: c.Protocol.String(), Address: c.Address, Port: int(c.Port),
+	}
+}
+
+// sample puts together what pion, we and the playout know. Streams are absent until media connected once.
+func (s *Session) sample(now time.Time) quality.Sample {
+	out := quality.Sample{Time: now, Held: s.held.Load()}
+	r := s.probe.ask(s)
+	out.Path, out.Remote = r.path, r.remote
+	if !s.connected.Load() {
+		return out
+	}
+	out.Outbound, out.Inbound = s.outbound(), s.inbound()
+	return out
+}
+
+func (s *Session) outbound() *quality.Outbound {
+	o := &quality.Outbound{PacketsSent: s.track.packets.Load(), BytesSent: s.track.bytes.Load()}
+	if _, c, _, ok := s.track.bound(); ok {
+		o.Codec = codec(c)
+	}
+	if s.cfg.CaptureStats != nil {
+		c := s.cfg.CaptureStats()
+		o.TotalAudioEnergy, o.TotalSamplesDuration = c.TotalAudioEnergy, c.TotalSamplesDuration
+	}
+	return o
+}
+
+func (s *Session) inbound() *quality.Inbound {
+	in := &quality.Inbound{}
+	var c webrtc.RTPCodecParameters
+	in.PacketsReceived, in.BytesReceived, in.PacketsLost, in.Jitter, c = s.in.counts()
+	in.Codec = codec(c)
+	if s.cfg.Receiver == nil {
+		return in
+	}
+	p := s.cfg.Receiver.PlayoutStats()
+	in.JitterBufferDelay = p.JitterBufferDelay
+	in.JitterBufferTargetDelay = p.JitterBufferTargetDelay
+	in.JitterBufferMinimumDelay = p.JitterBufferMinimumDelay
+	in.JitterBufferEmittedCount = p.JitterBufferEmittedCount
+	in.TotalSamplesReceived = p.TotalSamplesReceived
+	in.ConcealedSamples = p.ConcealedSamples
+	in.SilentConcealedSamples = p.SilentConcealedSamples
+	in.ConcealmentEvents = p.ConcealmentEvents
+	in.InsertedSamplesForDeceleration = p.InsertedSamplesForDeceleration
+	in.RemovedSamplesForAcceleration = p.RemovedSamplesForAcceleration
+	in.FECPacketsReceived = p.FECPacketsReceived
+	in.FECPacketsDiscarded = p.FECPacketsDiscarded
+	in.PacketsDiscarded = p.PacketsDiscarded
+	in.TotalProcessingDelay = p.TotalProcessingDelay
+	in.TotalAudioEnergy = p.TotalAudioEnergy
+	in.TotalSamplesDuration = p.TotalSamplesDuration
+	in.BurstRatio = p.BurstRatio
+	return in
+}
+
+func codec(c webrtc.RTPCodecParameters) *quality.Codec {
+	if c.MimeType == "" {
+		return nil
+	}
+	return &quality.Codec{
+		MimeType: c.MimeType, ClockRate: c.ClockRate, Channels: c.Channels,
+		PayloadType: uint8(c.PayloadType), SDPFmtpLine: c.SDPFmtpLine,
+	}
+}

@@ -1,0 +1,335 @@
+package quality
+
+import (
+	"math"
+	"time"
+)
+
+const (
+	// defaultEntries keeps a report far under the 2 MB that Telnyx takes, however long the call.
+	defaultEntries = 600
+	maxWarnings    = 200
+)
+
+// CollectorConfig is what does not change during a call. The zero value works.
+type CollectorConfig struct {
+	// MaxEntries bounds the stats kept, one for each sample. When they are full neighbours are merged two by two, so a
+	// long call is told in full, its past more coarsely. 0 is 600: ten minutes by the second, hours by the half minute.
+	MaxEntries int
+	// DeviceDelay is what the sound card's buffers add to the way from mouth to ear, in seconds, where measured.
+	DeviceDelay float64
+}
+
+// Collector gathers the samples of one call. It has no clock: time is that of the samples. It is not safe for concurrent
+// use.
+type Collector struct {
+	cfg      CollectorConfig
+	entries  []Entry
+	warnings []Warning
+	dropped  int
+	watch    watch
+	prev     *Sample
+	path     *Path
+
+	// Over the whole call, also across media that was set up anew and counts from 0 again.
+	received, lost            float64 // packets
+	bufferDelay, emitted      float64 // seconds, samples
+	concealed, played         float64 // samples
+	fec                       float64
+	burstR                    float64
+	rttSum, rttN              float64 // seconds
+	jitterSum, jitterN, spans float64 // seconds
+}
+
+// NewCollector makes a collector for one call.
+func NewCollector(c CollectorConfig) *Collector {
+	if c.MaxEntries <= 0 {
+		c.MaxEntries = defaultEntries
+	}
+	c.MaxEntries = max(c.MaxEntries, 2)
+	if !finite(c.DeviceDelay) || c.DeviceDelay < 0 {
+		c.DeviceDelay = 0
+	}
+	return &Collector{cfg: c}
+}
+
+// Add takes the next sample, one a second and one at the end, and returns the warnings that are due now. It keeps nothing
+// of s that the caller may change.
+func (c *Collector) Add(s Sample) []Warning {
+	s = clean(s)
+	if c.prev != nil && s.Time.Before(c.prev.Time) {
+		s.Time = c.prev.Time // the clock was set back; intervals never are negative
+	}
+	i := interval(c.prev, s)
+	c.sum(s, i)
+	if c.prev != nil {
+		c.keep(newEntry(s, i))
+	}
+	if s.Path != nil {
+		c.path = s.Path
+	}
+	due := c.watch.look(s, i)
+	for _, w := range due {
+		if len(c.warnings) < maxWarnings {
+			c.warnings = append(c.warnings, w)
+		} else {
+			c.dropped++
+		}
+	}
+	c.prev = &s
+	return due
+}
+
+func (c *Collector) keep(e Entry) {
+	if len(c.entries) >= c.cfg.MaxEntries {
+		half := c.entries[:0]
+		for i := 0; i+1 < len(c.entries); i += 2 {
+			half = append(half, merge(c.entries[i], c.entries[i+1]))
+		}
+		if len(c.entries)%2 == 1 {
+			half = append(half, c.entries[len(c.entries)-1])
+		}
+		clear(c.entries[len(half):])
+		c.entries = half
+	}
+	c.entries = append(c.entries, e)
+}
+
+func (c *Collector) sum(s Sample, i delta) {
+	c.received += i.received
+	c.lost += i.lost
+	c.bufferDelay += i.bufferDelay
+	c.emitted += i.emitted
+	c.concealed += i.concealed
+	c.played += i.played
+	c.fec += i.fec
+	if s.Inbound != nil && s.Inbound.BurstRatio > 0 {
+		c.burstR = s.Inbound.BurstRatio
+	}
+	if i.rtt != nil {
+		c.rttSum, c.rttN = c.rttSum+*i.rtt, c.rttN+1
+	}
+	if i.jitter != nil {
+		c.jitterSum, c.jitterN = c.jitterSum+*i.jitter, c.jitterN+1
+	}
+	c.spans += i.seconds
+}
+
+// Report sums the call up. It may be called again as more samples come.
+func (c *Collector) Report(s Summary) *Report {
+	if s.DurationSeconds == 0 && !s.ActiveTimestamp.IsZero() && s.EndTimestamp.After(s.ActiveTimestamp) {
+		s.DurationSeconds = s.EndTimestamp.Sub(s.ActiveTimestamp).Seconds()
+	}
+	s.DurationSeconds = orZero(s.DurationSeconds)
+	r := &Report{
+		Summary: s, Stats: append([]Entry{}, c.entries...), Quality: c.quality(),
+		Warnings: append([]Warning(nil), c.warnings...), WarningsDropped: c.dropped,
+	}
+	if c.path != nil {
+		p := *c.path
+		r.Path = &p
+	}
+	return r
+}
+
+// quality scores the call; nil when no media came.
+func (c *Collector) quality() *Quality {
+	if c.received == 0 {
+		return nil
+	}
+	q := &Quality{
+		Model: Model, Version: ModelVersion, Bpl: bplPlain, BurstR: max(c.burstR, 1),
+		PacketDelay: packetDelay, CodecDelay: codecDelay, DeviceDelay: orZero(c.cfg.DeviceDelay * 1000),
+		Seconds: orZero(c.spans),
+	}
+	q.RTT = mean(c.rttSum*1000, c.rttN)
+	q.Jitter = mean(c.jitterSum*1000, c.jitterN)
+	q.NetworkLoss = orZero(share(c.lost, c.lost+c.received))
+	q.Ppl = q.NetworkLoss // of a receiver that does not tell what it concealed
+	if c.played > 0 {
+		q.Ppl = orZero(share(c.concealed, c.played))
+	}
+	if c.emitted > 0 {
+		q.BufferDelay = orZero(c.bufferDelay / c.emitted * 1000)
+	}
+	if c.fec > 0 {
+		q.Bpl = bplFEC
+	}
+	q.Ta = q.BufferDelay + q.PacketDelay + q.CodecDelay + q.DeviceDelay
+	if q.RTT != nil {
+		q.Ta += *q.RTT / 2
+	}
+	q.Ta = orZero(q.Ta)
+	q.BurstR = orZero(q.BurstR)
+	// From the rounded inputs, so that whoever reads the report gets the same figure.
+	r := max(0, defaultR-delayImpairment(q.Ta)-lossImpairment(q.Ie, q.Ppl, q.BurstR, q.Bpl)) // R has no meaning below 0
+	q.RFactor, q.MOS = orZero(r), orZero(mosOf(r))
+	if q.Jitter != nil && q.RTT != nil {
+		q.MOSTelnyx = round(telnyxMOS(*q.Jitter, *q.RTT, q.NetworkLoss))
+	}
+	return q
+}
+
+// delta is what happened between two samples. Counters that went back belong to media that was set up anew: they count
+// from 0.
+type delta struct {
+	seconds                 float64
+	known                   bool // there was a sample before
+	received, lost, bytesIn float64
+	sent, bytesOut          float64
+	bufferDelay, emitted    float64
+	concealed, played, fec  float64
+	levelIn, levelOut       *float64
+	rtt, jitter             *float64 // seconds
+	rttSource               string
+	inbound, outbound       bool // the stream was there at both ends of the interval
+}
+
+func interval(prev *Sample, s Sample) delta {
+	var d delta
+	before := Sample{}
+	if prev != nil {
+		before, d.known = *prev, true
+		d.seconds = s.Time.Sub(before.Time).Seconds()
+	}
+	if s.Inbound != nil {
+		a, b := Inbound{}, *s.Inbound
+		if before.Inbound != nil {
+			a = *before.Inbound
+		}
+		d.inbound = d.known && before.Inbound != nil
+		if b.PacketsReceived < a.PacketsReceived || b.BytesReceived < a.BytesReceived {
+			a = Inbound{}
+		}
+		d.received = grown(float64(a.PacketsReceived), float64(b.PacketsReceived))
+		d.bytesIn = grown(float64(a.BytesReceived), float64(b.BytesReceived))
+		d.lost = float64(b.PacketsLost) - float64(a.PacketsLost) // below 0 where a late packet took a loss back
+		d.bufferDelay = grown(a.JitterBufferDelay, b.JitterBufferDelay)
+		d.emitted = grown(float64(a.JitterBufferEmittedCount), float64(b.JitterBufferEmittedCount))
+		d.played = grown(float64(a.TotalSamplesReceived), float64(b.TotalSamplesReceived))
+		d.concealed = min(d.played, grown(float64(a.ConcealedSamples), float64(b.ConcealedSamples)))
+		d.fec = grown(float64(a.FECPacketsReceived), float64(b.FECPacketsReceived))
+		d.levelIn = level(a.TotalAudioEnergy, a.TotalSamplesDuration, b.TotalAudioEnergy, b.TotalSamplesDuration)
+		d.jitter = b.Jitter
+	}
+	if s.Outbound != nil {
+		a, b := Outbound{}, *s.Outbound
+		if before.Outbound != nil {
+			a = *before.Outbound
+		}
+		d.outbound = d.known && before.Outbound != nil
+		if b.PacketsSent < a.PacketsSent || b.BytesSent < a.BytesSent {
+			a = Outbound{}
+		}
+		d.sent = grown(float64(a.PacketsSent), float64(b.PacketsSent))
+		d.bytesOut = grown(float64(a.BytesSent), float64(b.BytesSent))
+		d.levelOut = level(a.TotalAudioEnergy, a.TotalSamplesDuration, b.TotalAudioEnergy, b.TotalSamplesDuration)
+	}
+	switch {
+	case s.Remote != nil && s.Remote.RoundTripTime != nil:
+		d.rtt, d.rttSource = s.Remote.RoundTripTime, "remote-inbound-rtp"
+	case s.Path != nil && s.Path.RoundTripTime != nil:
+		d.rtt, d.rttSource = s.Path.RoundTripTime, "candidate-pair"
+	}
+	return d
+}
+
+// loss of the interval, in percent.
+func (d delta) loss() float64 { lost := max(0, d.lost); return share(lost, lost+d.received) }
+
+func grown(from, to float64) float64 {
+	if to < from {
+		return to
+	}
+	return to - from
+}
+
+// level is the root of energy over duration, as webrtc-stats defines the audio level of an interval; nil when nothing
+// was captured or played in it.
+func level(e0, t0, e1, t1 float64) *float64 {
+	if t1 < t0 || e1 < e0 {
+		e0, t0 = 0, 0
+	}
+	if t1 <= t0 {
+		return nil
+	}
+	return round(math.Sqrt((e1 - e0) / (t1 - t0)))
+}
+
+func newEntry(s Sample, d delta) Entry {
+	e := Entry{Start: s.Time.Add(-time.Duration(d.seconds * float64(time.Second))).UTC(), End: s.Time.UTC()}
+	perSecond := func(v float64) *float64 {
+		if d.seconds <= 0 {
+			return nil
+		}
+		return round(v / d.seconds)
+	}
+	if s.Outbound != nil {
+		e.Audio.Outbound = &OutboundEntry{*s.Outbound, d.levelOut, perSecond(8 * d.bytesOut)}
+	}
+	if s.Inbound != nil {
+		e.Audio.Inbound = &InboundEntry{*s.Inbound, d.levelIn, perSecond(8 * d.bytesIn), times(d.jitter, 1000)}
+	}
+	if d.rtt != nil {
+		rtt := orZero(*d.rtt)
+		e.Connection = &ConnectionEntry{rtt, rtt, d.rttSource}
+	}
+	if p := s.Path; p != nil {
+		e.ICE = &ICEEntry{LocalCandidate{p.Local, p.RelayProtocol}, p.Remote}
+		e.Transport = &TransportEntry{p.ICEState, p.DTLSState, p.SRTPCipher, p.Changes}
+	}
+	if r := s.Remote; r != nil {
+		e.RemoteRTCP = &RemoteRTCPEntry{RemoteInboundEntry{r.PacketsLost, orZero(r.FractionLost), times(r.Jitter, 1000), times(r.RoundTripTime, 1)}}
+	}
+	return e
+}
+
+// merge makes one entry of two neighbours: the later one's counters, and averages by length.
+func merge(a, b Entry) Entry {
+	wa, wb := a.End.Sub(a.Start).Seconds(), b.End.Sub(b.Start).Seconds()
+	avg := func(x, y *float64) *float64 {
+		switch {
+		case x == nil:
+			return y
+		case y == nil:
+			return x
+		case wa+wb <= 0:
+			return y
+		}
+		return round((*x*wa + *y*wb) / (wa + wb))
+	}
+	// Levels are averaged as energies.
+	rms := func(x, y *float64) *float64 {
+		m := avg(times(square(x), 1), times(square(y), 1))
+		if m == nil {
+			return nil
+		}
+		return round(math.Sqrt(*m))
+	}
+	m := b
+	m.Start = a.Start
+	if x, y := a.Audio.Outbound, b.Audio.Outbound; x != nil && y != nil {
+		o := *y
+		o.AudioLevelAvg, o.BitrateAvg = rms(x.AudioLevelAvg, y.AudioLevelAvg), avg(x.BitrateAvg, y.BitrateAvg)
+		m.Audio.Outbound = &o
+	}
+	if x, y := a.Audio.Inbound, b.Audio.Inbound; x != nil && y != nil {
+		i := *y
+		i.AudioLevelAvg, i.BitrateAvg, i.JitterAvg = rms(x.AudioLevelAvg, y.AudioLevelAvg), avg(x.BitrateAvg, y.BitrateAvg), avg(x.JitterAvg, y.JitterAvg)
+		m.Audio.Inbound = &i
+	}
+	if x, y := a.Connection, b.Connection; x != nil && y != nil {
+		c := *y
+		c.RoundTripTimeAvg = *avg(&x.RoundTripTimeAvg, &y.RoundTripTimeAvg)
+		m.Connection = &c
+	}
+	return m
+}
+
+func square(x *float64) *float64 {
+	if x == nil {
+		return nil
+	}
+	s := *x * *x
+	return &s
+}
