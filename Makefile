@@ -13,8 +13,9 @@ rooms := $(wildcard audio board cmd ota provisioning rtc)
 # Packages without cgo, which also run on 32 bits: what counts samples, times and bytes must not count on 64.
 pure := ./audio ./audio/jitter ./audio/tone ./board/... ./provisioning/... ./rtc/call/... ./rtc/quality ./rtc/verto
 
-# The end-to-end tests have real time in them, and the machine to themselves: they run after all others.
-units = $$(go list ./... | grep -v /cmd/e2e)
+# Tests with sound, media or whole programs in them run in real time: one package at a time, after all others.
+alone := ./audio/device ./rtc/gateway/... ./rtc/media ./cmd/e2e
+units = $$(go list ./... | grep -vE '/(audio/device|rtc/gateway|rtc/media|cmd/e2e)(/|$$)')
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -46,17 +47,17 @@ test: test-deps ## format, vet, all tests, each fuzz target for FUZZTIME, the pu
 	@files=$$(gofmt -l $(rooms)) && [ -z "$$files" ] || { echo "gofmt would change: $$files"; exit 1; }
 	$(env) go vet ./...
 	$(env) go test $(TESTFLAGS) $(units)
-	$(env) go test $(TESTFLAGS) ./cmd/e2e
+	$(env) go test -p 1 $(TESTFLAGS) $(alone)
 	GOARCH=386 CGO_ENABLED=0 go test $(TESTFLAGS) $(pure)
 	@$(MAKE) --no-print-directory fuzz
 
 test-race: test-deps ## all tests under the race detector
 	$(env) go test -race $(TESTFLAGS) $(units)
-	$(env) go test -race $(TESTFLAGS) ./cmd/e2e
+	$(env) go test -race -p 1 $(TESTFLAGS) $(alone)
 
 test-offline: test-deps ## all tests once more, with no network but loopback
 	$(env) go vet ./... # modules are there and everything compiles before the network goes
-	unshare $(if $(filter 0,$(shell id -u)),-n,-Urn) sh -c 'ip link set lo up && $(env) GOPROXY=off go test -count=1 $(TESTFLAGS) $(units) && go test -count=1 $(TESTFLAGS) ./cmd/e2e'
+	unshare $(if $(filter 0,$(shell id -u)),-n,-Urn) sh -c 'ip link set lo up && $(env) GOPROXY=off go test -count=1 $(TESTFLAGS) $(units) && go test -count=1 -p 1 $(TESTFLAGS) $(alone)'
 
 test-deps: deps
 	@buildroot/setup.sh test
