@@ -224,24 +224,30 @@ func order(names []string) (n []int) {
 	return n
 }
 
-// withOnly writes a copy of a device's config that knows only that TURN server whose URL contains part.
+// withOnly writes a copy of a device's config that knows only that TURN server of the lab whose URL contains part.
 func (l *lab) withOnly(t *testing.T, device, part string) string {
 	t.Helper()
-	config, err := os.ReadFile(l.Devices[device])
-	if err != nil {
-		t.Fatal(err)
-	}
 	i := slices.IndexFunc(l.TURN, func(url string) bool {
 		return strings.Contains(url, part) && (part == "turns:" || !strings.HasPrefix(url, "turns:"))
 	})
 	if i < 0 {
 		t.Fatalf("no TURN server %q among %q", part, l.TURN)
 	}
-	stem := strings.TrimSuffix(l.Devices[device], ".toml") + "-" + strconv.Itoa(i)
-	if err := os.WriteFile(stem+".turn", []byte(l.TURNPassword), 0o600); err != nil {
+	return l.withTURN(t, device, strconv.Itoa(i), l.TURN[i], l.TURNUser, l.TURNPassword)
+}
+
+// withTURN writes a copy of a device's config, called by what is different, that knows only the TURN server at url.
+func (l *lab) withTURN(t *testing.T, device, different, url, user, password string) string {
+	t.Helper()
+	config, err := os.ReadFile(l.Devices[device])
+	if err != nil {
 		t.Fatal(err)
 	}
-	config = fmt.Appendf(config, "\n[[ice.servers]]\nurls = [%q]\nusername = %q\ncredential_file = %q\n", l.TURN[i], l.TURNUser, stem+".turn")
+	stem := strings.TrimSuffix(l.Devices[device], ".toml") + "-" + different
+	if err := os.WriteFile(stem+".turn", []byte(password), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config = fmt.Appendf(config, "\n[[ice.servers]]\nurls = [%q]\nusername = %q\ncredential_file = %q\n", url, user, stem+".turn")
 	if err := os.WriteFile(stem+".toml", config, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -104,7 +104,7 @@ type process struct {
 	once   sync.Once
 }
 
-// start runs a program until the test ends, when it gets SIGTERM and must go.
+// start runs a program of ours, or any by its path, until the test ends, when it gets SIGTERM and must go.
 func start(t testing.TB, name string, args ...string) *process {
 	t.Helper()
 	return startEnv(t, nil, name, args...)
@@ -112,8 +112,11 @@ func start(t testing.TB, name string, args ...string) *process {
 
 func startEnv(t testing.TB, env []string, name string, args ...string) *process {
 	t.Helper()
-	p := &process{name: name, lines: make(chan string, 4096), stderr: &tail{}, done: make(chan struct{})}
-	p.cmd = exec.Command(filepath.Join(bin, name), args...)
+	p := &process{name: filepath.Base(name), lines: make(chan string, 4096), stderr: &tail{}, done: make(chan struct{})}
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(bin, name)
+	}
+	p.cmd = exec.Command(name, args...)
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stderr = p.stderr
 	stdout, err := p.cmd.StdoutPipe()

@@ -1,0 +1,222 @@
+package e2e_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sidetone/audio"
+	"sidetone/audio/audiotest"
+)
+
+// coturn is the TURN server that the world runs, with its nonces good for ten minutes as its manual has it.
+type coturn struct {
+	udp, tcp, tls string // URLs
+	log           string // file
+}
+
+const (
+	coturnUser     = "door"
+	coturnPassword = "correct-horse"
+	staleNonce     = 600 * time.Second
+)
+
+// startCoturn brings one up on loopback, with a certificate of the lab's CA.
+func startCoturn(t *testing.T, l *lab) coturn {
+	t.Helper()
+	server, err := exec.LookPath("turnserver")
+	if err != nil {
+		t.Skip("no turnserver: buildroot/setup.sh test installs it (Debian package coturn)")
+	}
+	dir := t.TempDir()
+	port, secure := freePort(t), freePort(t)
+	cert, key := l.certificate(t, dir)
+	c := coturn{
+		udp: fmt.Sprintf("turn:127.0.0.1:%d?transport=udp", port),
+		tcp: fmt.Sprintf("turn:127.0.0.1:%d?transport=tcp", port),
+		tls: fmt.Sprintf("turns:127.0.0.1:%d?transport=tcp", secure),
+		log: filepath.Join(dir, "turn.log"),
+	}
+	start(t, server, "-n", "--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1",
+		fmt.Sprint("--listening-port=", port), fmt.Sprint("--tls-listening-port=", secure), "--cert="+cert, "--pkey="+key,
+		"--lt-cred-mech", "--user="+coturnUser+":"+coturnPassword, "--realm=sidetone", fmt.Sprintf("--stale-nonce=%.0f", staleNonce.Seconds()),
+		"--allow-loopback-peers", "--no-cli", "--no-rfc5780", "--relay-threads=1", "--verbose",
+		"--userdb="+filepath.Join(dir, "users"), "--pidfile="+filepath.Join(dir, "pid"), "--log-file="+c.log, "--simple-log")
+	eventually(t, 20*time.Second, "coturn listens", func() bool {
+		conn, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", port))
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+	return c
+}
+
+// certificate writes one for 127.0.0.1 and its key to dir.
+func (l *lab) certificate(t *testing.T, dir string) (cert, key string) {
+	t.Helper()
+	ca, err := tls.LoadX509KeyPair(l.CA, strings.TrimSuffix(l.CA, ".pem")+".key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}, ca.Leaf, own.Public(), ca.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key = filepath.Join(dir, "turn.pem"), filepath.Join(dir, "turn.key")
+	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cert, key
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// stale counts the requests that the server refused because their nonce was too old.
+func (c coturn) stale(t *testing.T) (n int) {
+	t.Helper()
+	b, err := os.ReadFile(c.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Count(b, []byte("error 438"))
+}
+
+// talk says speech of that length to the echo through coturn alone, and judges all that came back.
+func (c coturn) talk(t *testing.T, l *lab, device, url, protocol string, length time.Duration) error {
+	t.Helper()
+	dir := t.TempDir()
+	saidFile, heardFile := filepath.Join(dir, "said.wav"), filepath.Join(dir, "heard.wav")
+	said := audiotest.Speech(uint64(len(protocol)), length)
+	if err := audiotest.WriteWAV(saidFile, said, audio.SampleRate); err != nil {
+		t.Fatal(err)
+	}
+	config := l.withTURN(t, device, "coturn-"+protocol, url, coturnUser, coturnPassword)
+	r := run(t, length+time.Minute, nil, "sidetone", "call", "--config", config, "--relay", "--json",
+		"--in", saidFile, "--out", heardFile, "--for", length.String(), "echo")
+	if r.code != 0 {
+		t.Fatalf("exit %d\n%s\n%s", r.code, r.out, r.err)
+	}
+	all := events(t, r.out)
+	if got := states(all); !slices.Contains(got, "active") || !slices.IsSorted(order(got)) {
+		t.Errorf("states %v", got)
+	}
+	report := reportOf(t, all)
+	if report.Path.Local.CandidateType != "relay" || report.Path.RelayProtocol != protocol {
+		t.Errorf("path %+v, want a relay by %s", report.Path, protocol)
+	}
+	if d := report.Summary.DurationSeconds; d < length.Seconds()-1 || report.Summary.CauseCode != 16 {
+		t.Errorf("the call ended after %.1f of %v: %+v", d, length, report.Summary)
+	}
+	heard, _, err := audiotest.ReadWAV(heardFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return whole(t, said, heard)
+}
+
+// piece of a long recording that is compared at once: the playout buffer may move by some milliseconds between two.
+const piece = 10 * time.Second
+
+// whole says what of said is not in heard. All of it must be there, in order, but for the last piece, which is cut by the
+// end of the call.
+func whole(t *testing.T, said, heard []int16) error {
+	t.Helper()
+	var errs []error
+	const n = int(piece / time.Second * audio.SampleRate)
+	least, most := time.Hour, -time.Hour
+	pieces, worst := 0, 1.0
+	for at := 0; at+2*n <= len(said) || at == 0; at += n {
+		end := min(at+n, len(said))
+		cmp := audiotest.CompareSpeech(said[at:end], heard[min(at, len(heard)):min(end+n/4, len(heard))])
+		if err := cmp.Err(); err != nil {
+			errs = append(errs, fmt.Errorf("at %v: %w", time.Duration(at/audio.SampleRate)*time.Second, err))
+		}
+		least, most = min(least, cmp.Lag), max(most, cmp.Lag)
+		worst = min(worst, slices.Min(cmp.Correlation[:]))
+		pieces++
+	}
+	t.Logf("%d pieces of %v: echo after %v to %v, least correlation %.3f", pieces, piece, least, most, worst)
+	return errors.Join(errs...)
+}
+
+// TestCoturn calls through coturn by each way there is to it.
+func TestCoturn(t *testing.T) {
+	l := startLab(t)
+	c := startCoturn(t, l)
+	for _, w := range []struct{ device, url, protocol string }{{"door1", c.udp, "udp"}, {"door2", c.tcp, "tcp"}, {"kiosk1", c.tls, "tls"}} {
+		t.Run(w.protocol, func(t *testing.T) {
+			for try := 1; ; try++ {
+				err := c.talk(t, l, w.device, w.url, w.protocol, 12*time.Second)
+				if err == nil {
+					return
+				}
+				if try == echoTries {
+					t.Fatal(err)
+				}
+				t.Logf("try %d: %v", try, err)
+			}
+		})
+	}
+}
+
+// TestCoturnLong holds a call of 15 minutes by UDP and one by TCP, in which coturn lets each nonce grow stale: the client
+// has to take the new one, and nobody may hear it.
+func TestCoturnLong(t *testing.T) {
+	if os.Getenv("SIDETONE_LONG") == "" {
+		t.Skip("15 minutes: make test-long")
+	}
+	l := startLab(t)
+	c := startCoturn(t, l)
+	t.Run("calls", func(t *testing.T) {
+		for _, w := range []struct{ device, url, protocol string }{{"door1", c.udp, "udp"}, {"door2", c.tcp, "tcp"}} {
+			t.Run(w.protocol, func(t *testing.T) {
+				t.Parallel()
+				if err := c.talk(t, l, w.device, w.url, w.protocol, 15*time.Minute); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	})
+	if n := c.stale(t); n < 2 {
+		t.Errorf("coturn found %d nonces stale, want one in each call at least", n)
+	} else {
+		t.Logf("coturn found %d nonces stale", n)
+	}
+}
