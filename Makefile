@@ -17,6 +17,9 @@ pure := ./audio ./audio/jitter ./audio/tone ./board/... ./provisioning/... ./rtc
 alone := ./audio/device ./rtc/gateway/... ./rtc/media ./cmd/e2e
 units = $$(go list ./... | grep -vE '/(audio/device|rtc/gateway|rtc/media|cmd/e2e)(/|$$)')
 
+# Packages that have tests which do more, or run at all, when SIDETONE_LONG is set.
+long = $$(grep -rl --include='*_test.go' SIDETONE_LONG $(rooms) | xargs -n 1 dirname | sort -u | sed 's,^,./,')
+
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
@@ -51,6 +54,9 @@ test: test-deps ## format, vet, all tests, each fuzz target for FUZZTIME, the pu
 	GOARCH=386 CGO_ENABLED=0 go test $(TESTFLAGS) $(pure)
 	@$(MAKE) --no-print-directory fuzz
 
+test-long: test-deps ## what takes long (20 minutes): calls of 15 minutes over coturn, a million random calls
+	$(env) SIDETONE_LONG=1 go test -count=1 -p 1 -v -timeout 60m $(TESTFLAGS) $(long)
+
 test-race: test-deps ## all tests under the race detector
 	$(env) go test -race $(TESTFLAGS) $(units)
 	$(env) go test -race -p 1 $(TESTFLAGS) $(alone)
@@ -77,4 +83,4 @@ lint: deps ## staticcheck
 clean: ## remove what was built; the sources of C libraries stay in build/cache
 	rm -rf bin build/deps
 
-.PHONY: help deps build web test-browser demo test test-race test-offline test-deps fuzz bench speech lint clean
+.PHONY: help deps build web test-browser demo test test-long test-race test-offline test-deps fuzz bench speech lint clean

@@ -38,6 +38,7 @@ browser)
   ;;
 test)
   need mosquitto mosquitto
+  need coturn turnserver
   need iproute2 ip
   ;;
 *) echo "setup: no such set of packages: $1" >&2; exit 2 ;;
@@ -62,8 +63,10 @@ install() {
     apt-get -qq -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "${packages[@]}" >/dev/null
 }
 # Debian starts a server when it is installed. Tests start their own, and nothing of ours may stay behind.
-case " ${packages[*]} " in
-*" mosquitto "*) trap '"${as_root[@]}" systemctl disable -q --now mosquitto 2>/dev/null || true' EXIT ;;
-esac
+servers=()
+for package in "${packages[@]}"; do
+  case $package in mosquitto | coturn) servers+=("$package") ;; esac
+done
+[ ${#servers[@]} -eq 0 ] || trap '"${as_root[@]}" systemctl disable -q --now "${servers[@]}" 2>/dev/null || true' EXIT
 # The lists may be missing or old. A foreign source that does not answer must not stop us.
 install 2>/dev/null || { "${as_root[@]}" apt-get -qq update || true; install; }
