@@ -160,7 +160,7 @@ func (a *Appliance) show() {
 	calls := a.view.live()
 	signs := call.SignsOf(calls...)
 	s.Ringing, s.Talking = signs.Calling && !signs.Talking, signs.Talking
-	s.Muted = slices.ContainsFunc(calls, func(c call.Info) bool { return c.Muted })
+	s.Muted = slices.ContainsFunc(calls, func(c call.Info) bool { return c.Muted && c.State < call.Hangup })
 	if p := indicator.For(s); p != a.view.pattern {
 		a.view.pattern = p
 		if a.opt.Lamp != nil {
