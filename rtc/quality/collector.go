@@ -2,19 +2,18 @@ package quality
 
 import (
 	"math"
-	"time"
 )
 
 const (
-	// defaultEntries keeps a report far under the 2 MB that Telnyx takes, however long the call.
-	defaultEntries = 600
+	// defaultEntries keeps a report under the 2 MB that Telnyx takes, however long the call: five minutes by the second.
+	defaultEntries = 300
 	maxWarnings    = 200
 )
 
 // CollectorConfig is what does not change during a call. The zero value works.
 type CollectorConfig struct {
 	// MaxEntries bounds the stats kept, one for each sample. When they are full neighbours are merged two by two, so a
-	// long call is told in full, its past more coarsely. 0 is 600: ten minutes by the second, hours by the half minute.
+	// long call is told in full, its past more coarsely. 0 is 300: five minutes by the second, hours by the minute.
 	MaxEntries int
 	// DeviceDelay is what the sound card's buffers add to the way from mouth to ear, in seconds, where measured.
 	DeviceDelay float64
@@ -25,6 +24,10 @@ type CollectorConfig struct {
 type Collector struct {
 	cfg      CollectorConfig
 	entries  []Entry
+	logs     ring
+	marks    []Mark
+	part     part
+	parts    int // made so far
 	warnings []Warning
 	dropped  int
 	watch    watch
@@ -63,7 +66,9 @@ func (c *Collector) Add(s Sample) []Warning {
 	i := interval(c.prev, s)
 	c.sum(s, i)
 	if c.prev != nil {
-		c.keep(newEntry(s, i))
+		e := newEntry(s, i)
+		c.keep(e)
+		c.part.add(e)
 	}
 	if s.Path != nil {
 		c.path = s.Path
@@ -82,15 +87,7 @@ func (c *Collector) Add(s Sample) []Warning {
 
 func (c *Collector) keep(e Entry) {
 	if len(c.entries) >= c.cfg.MaxEntries {
-		half := c.entries[:0]
-		for i := 0; i+1 < len(c.entries); i += 2 {
-			half = append(half, merge(c.entries[i], c.entries[i+1]))
-		}
-		if len(c.entries)%2 == 1 {
-			half = append(half, c.entries[len(c.entries)-1])
-		}
-		clear(c.entries[len(half):])
-		c.entries = half
+		c.entries = halve(c.entries)
 	}
 	c.entries = append(c.entries, e)
 }
@@ -115,14 +112,15 @@ func (c *Collector) sum(s Sample, i delta) {
 	c.spans += i.seconds
 }
 
-// Report sums the call up. It may be called again as more samples come.
+// Report sums the whole call up. It may be called again as more samples come.
 func (c *Collector) Report(s Summary) *Report {
 	if s.DurationSeconds == 0 && !s.ActiveTimestamp.IsZero() && s.EndTimestamp.After(s.ActiveTimestamp) {
 		s.DurationSeconds = s.EndTimestamp.Sub(s.ActiveTimestamp).Seconds()
 	}
 	s.DurationSeconds = orZero(s.DurationSeconds)
 	r := &Report{
-		Summary: s, Stats: append([]Entry{}, c.entries...), Quality: c.quality(),
+		Summary: s, Stats: append([]Entry{}, c.entries...), Logs: c.logs.all(), Quality: c.quality(),
+		Timeline: append([]Mark(nil), c.marks...),
 		Warnings: append([]Warning(nil), c.warnings...), WarningsDropped: c.dropped,
 	}
 	if c.path != nil {
@@ -253,83 +251,6 @@ func level(e0, t0, e1, t1 float64) *float64 {
 	if t1 <= t0 {
 		return nil
 	}
-	return round(math.Sqrt((e1 - e0) / (t1 - t0)))
-}
-
-func newEntry(s Sample, d delta) Entry {
-	e := Entry{Start: s.Time.Add(-time.Duration(d.seconds * float64(time.Second))).UTC(), End: s.Time.UTC()}
-	perSecond := func(v float64) *float64 {
-		if d.seconds <= 0 {
-			return nil
-		}
-		return round(v / d.seconds)
-	}
-	if s.Outbound != nil {
-		e.Audio.Outbound = &OutboundEntry{*s.Outbound, d.levelOut, perSecond(8 * d.bytesOut)}
-	}
-	if s.Inbound != nil {
-		e.Audio.Inbound = &InboundEntry{*s.Inbound, d.levelIn, perSecond(8 * d.bytesIn), times(d.jitter, 1000)}
-	}
-	if d.rtt != nil {
-		rtt := orZero(*d.rtt)
-		e.Connection = &ConnectionEntry{rtt, rtt, d.rttSource}
-	}
-	if p := s.Path; p != nil {
-		e.ICE = &ICEEntry{LocalCandidate{p.Local, p.RelayProtocol}, p.Remote}
-		e.Transport = &TransportEntry{p.ICEState, p.DTLSState, p.SRTPCipher, p.Changes}
-	}
-	if r := s.Remote; r != nil {
-		e.RemoteRTCP = &RemoteRTCPEntry{RemoteInboundEntry{r.PacketsLost, orZero(r.FractionLost), times(r.Jitter, 1000), times(r.RoundTripTime, 1)}}
-	}
-	return e
-}
-
-// merge makes one entry of two neighbours: the later one's counters, and averages by length.
-func merge(a, b Entry) Entry {
-	wa, wb := a.End.Sub(a.Start).Seconds(), b.End.Sub(b.Start).Seconds()
-	avg := func(x, y *float64) *float64 {
-		switch {
-		case x == nil:
-			return y
-		case y == nil:
-			return x
-		case wa+wb <= 0:
-			return y
-		}
-		return round((*x*wa + *y*wb) / (wa + wb))
-	}
-	// Levels are averaged as energies.
-	rms := func(x, y *float64) *float64 {
-		m := avg(times(square(x), 1), times(square(y), 1))
-		if m == nil {
-			return nil
-		}
-		return round(math.Sqrt(*m))
-	}
-	m := b
-	m.Start = a.Start
-	if x, y := a.Audio.Outbound, b.Audio.Outbound; x != nil && y != nil {
-		o := *y
-		o.AudioLevelAvg, o.BitrateAvg = rms(x.AudioLevelAvg, y.AudioLevelAvg), avg(x.BitrateAvg, y.BitrateAvg)
-		m.Audio.Outbound = &o
-	}
-	if x, y := a.Audio.Inbound, b.Audio.Inbound; x != nil && y != nil {
-		i := *y
-		i.AudioLevelAvg, i.BitrateAvg, i.JitterAvg = rms(x.AudioLevelAvg, y.AudioLevelAvg), avg(x.BitrateAvg, y.BitrateAvg), avg(x.JitterAvg, y.JitterAvg)
-		m.Audio.Inbound = &i
-	}
-	if x, y := a.Connection, b.Connection; x != nil && y != nil {
-		c := *y
-		c.RoundTripTimeAvg = *avg(&x.RoundTripTimeAvg, &y.RoundTripTimeAvg)
-		m.Connection = &c
-	}
-	return m
-}
-
-func square(x *float64) *float64 {
-	if x == nil {
-		return nil
-	}
-	s := *x * *x
-	return &s
+	v := math.Sqrt((e1 - e0) / (t1 - t0))
+	return &v
 }

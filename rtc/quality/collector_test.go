@@ -169,7 +169,7 @@ func TestALongCallStaysSmall(t *testing.T) {
 		if i > 0 && !e.Start.Equal(r.Stats[i-1].End) {
 			t.Fatalf("entry %d begins at %v, the one before ended at %v", i, e.Start, r.Stats[i-1].End)
 		}
-		if *e.Audio.Inbound.BitrateAvg != 31360 || *e.Audio.Outbound.AudioLevelAvg != 0.2 || e.Connection.RoundTripTimeAvg != 0.08 {
+		if *e.Audio.Inbound.BitrateAvg != 31360 || *e.Audio.Outbound.AudioLevelAvg != 0.2 || *e.Connection.RoundTripTimeAvg != 0.08 {
 			t.Fatalf("entry %d: averages changed: %+v", i, e.Audio.Inbound)
 		}
 	}

@@ -56,7 +56,7 @@ func clean(s Sample) Sample {
 	}
 	if s.Outbound != nil {
 		o := *s.Outbound
-		tidy(&o.TotalAudioEnergy, &o.TotalSamplesDuration)
+		tidy(&o.TotalAudioEnergy, &o.TotalSamplesDuration, &o.TotalPacketSendDelay, &o.TargetBitrate)
 		o.Codec = copyOf(o.Codec)
 		s.Outbound = &o
 	}
@@ -70,7 +70,7 @@ func clean(s Sample) Sample {
 	}
 	if s.Remote != nil {
 		r := *s.Remote
-		tidy(&r.FractionLost)
+		tidy(&r.FractionLost, &r.TotalRoundTripTime)
 		r.Jitter, r.RoundTripTime = known(r.Jitter), known(r.RoundTripTime)
 		s.Remote = &r
 	}
@@ -79,6 +79,7 @@ func clean(s Sample) Sample {
 		p.RoundTripTime = known(p.RoundTripTime)
 		s.Path = &p
 	}
+	s.RemoteOutbound, s.Pair, s.Traffic = copyOf(s.RemoteOutbound), copyOf(s.Pair), copyOf(s.Traffic)
 	return s
 }
 

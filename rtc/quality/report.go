@@ -21,6 +21,15 @@ type Summary struct {
 	CauseCode       int     `json:"causeCode,omitempty"`
 	SIPCode         int     `json:"sipCode,omitempty"`
 	SIPReason       string  `json:"sipReason,omitempty"`
+	// Client says how this device was set up, without anything secret; its shape is the client's own affair.
+	Client any `json:"clientSummary,omitempty"`
+}
+
+// Mark is one moment of a call.
+type Mark struct {
+	Event string    `json:"event"`
+	Time  time.Time `json:"ts"`
+	TMs   int64     `json:"t_ms"` // since the first mark
 }
 
 // LogEntry is one line of a report's log.
@@ -33,89 +42,19 @@ type LogEntry struct {
 
 // Report is the call report: the body of Telnyx's upload (summary, stats, logs), and what we add to it.
 type Report struct {
-	Summary  Summary    `json:"summary"`
-	Stats    []Entry    `json:"stats"` // never null
-	Logs     []LogEntry `json:"logs,omitempty"`
-	Quality  *Quality   `json:"quality,omitempty"` // absent when no media came
-	Path     *Path      `json:"path,omitempty"`    // the last one taken; absent when media never connected
-	Warnings []Warning  `json:"warnings,omitempty"`
+	Summary Summary    `json:"summary"`
+	Stats   []Entry    `json:"stats"` // never null
+	Logs    []LogEntry `json:"logs,omitempty"`
+	// Segment counts the parts that a long call's report is uploaded in, from 0; nil in a report that is whole.
+	Segment     *int         `json:"segment,omitempty"`
+	FlushReason *FlushReason `json:"flushReason,omitempty"` // of a part that is not the last
+	// Timeline is how the call came about and what became of its connection.
+	Timeline []Mark    `json:"timeline,omitempty"`
+	Quality  *Quality  `json:"quality,omitempty"` // absent when no media came
+	Path     *Path     `json:"path,omitempty"`    // the last one taken; absent when media never connected
+	Warnings []Warning `json:"warnings,omitempty"`
 	// WarningsDropped counts those beyond the first maxWarnings.
 	WarningsDropped int `json:"warningsDropped,omitempty"`
-}
-
-// Entry is what was measured in one interval, a second or, far back in a long call, more. Counters are those of the
-// interval's end, since the start of the media; averages are of the interval, rounded to 4 decimals. What is not known is
-// absent.
-type Entry struct {
-	Start      time.Time        `json:"intervalStartUtc"`
-	End        time.Time        `json:"intervalEndUtc"`
-	Audio      AudioEntry       `json:"audio"`
-	Connection *ConnectionEntry `json:"connection,omitempty"`
-	ICE        *ICEEntry        `json:"ice,omitempty"`
-	Transport  *TransportEntry  `json:"transport,omitempty"`
-	RemoteRTCP *RemoteRTCPEntry `json:"remoteRtcp,omitempty"`
-}
-
-// AudioEntry holds both directions.
-type AudioEntry struct {
-	Outbound *OutboundEntry `json:"outbound,omitempty"`
-	Inbound  *InboundEntry  `json:"inbound,omitempty"`
-}
-
-// OutboundEntry is what we sent.
-type OutboundEntry struct {
-	Outbound
-	AudioLevelAvg *float64 `json:"audioLevelAvg,omitempty"` // 0..1: root of energy over duration
-	BitrateAvg    *float64 `json:"bitrateAvg,omitempty"`    // bit/s
-}
-
-// InboundEntry is what we received and played.
-type InboundEntry struct {
-	Inbound
-	AudioLevelAvg *float64 `json:"audioLevelAvg,omitempty"`
-	BitrateAvg    *float64 `json:"bitrateAvg,omitempty"`
-	JitterAvg     *float64 `json:"jitterAvg,omitempty"` // ms
-}
-
-// ConnectionEntry is how long the way is. Seconds.
-type ConnectionEntry struct {
-	RoundTripTimeAvg     float64 `json:"roundTripTimeAvg"`
-	CurrentRoundTripTime float64 `json:"currentRoundTripTime"`
-	// RoundTripTimeSource is "remote-inbound-rtp" (RTCP) or "candidate-pair" (STUN).
-	RoundTripTimeSource string `json:"roundTripTimeSource"`
-}
-
-// ICEEntry is the selected pair.
-type ICEEntry struct {
-	Local  LocalCandidate `json:"local"`
-	Remote Candidate      `json:"remote"`
-}
-
-// LocalCandidate is our end of the pair, and how its TURN server is reached.
-type LocalCandidate struct {
-	Candidate
-	RelayProtocol string `json:"relayProtocol,omitempty"`
-}
-
-// TransportEntry is the state of ICE and DTLS.
-type TransportEntry struct {
-	ICEState                     string `json:"iceState,omitempty"`
-	DTLSState                    string `json:"dtlsState,omitempty"`
-	SRTPCipher                   string `json:"srtpCipher,omitempty"`
-	SelectedCandidatePairChanges uint32 `json:"selectedCandidatePairChanges"`
-}
-
-// RemoteRTCPEntry is what the far side reports.
-type RemoteRTCPEntry struct {
-	Inbound RemoteInboundEntry `json:"inbound"`
-}
-
-// RemoteInboundEntry is how our stream arrives over there. As in Telnyx's report jitter is in ms, not in s.
-type RemoteInboundEntry struct {
-	PacketsLost   int64    `json:"packetsLost"`
-	FractionLost  float64  `json:"fractionLost"`
-	Jitter        *float64 `json:"jitter,omitempty"`        // ms
-	RoundTripTime *float64 `json:"roundTripTime,omitempty"` // s
 }
 
 // Quality is how the call sounded to us, with everything it was computed from.

@@ -7,11 +7,14 @@ import "time"
 // Sample is everything measured of a call at one moment. Counters are cumulative since the start of the media, named
 // as in W3C webrtc-stats. A nil pointer means "not known", and stays absent in the report.
 type Sample struct {
-	Time     time.Time
-	Outbound *Outbound
-	Inbound  *Inbound
-	Remote   *RemoteInbound
-	Path     *Path
+	Time           time.Time
+	Outbound       *Outbound
+	Inbound        *Inbound
+	Remote         *RemoteInbound
+	RemoteOutbound *RemoteOutbound
+	Path           *Path
+	Pair           *Pair
+	Traffic        *Traffic
 	// Held and Muted tell why silence may be meant.
 	Held, Muted bool
 }
@@ -20,10 +23,16 @@ type Sample struct {
 type Outbound struct {
 	PacketsSent          uint64  `json:"packetsSent"`
 	BytesSent            uint64  `json:"bytesSent"`
-	TotalAudioEnergy     float64 `json:"totalAudioEnergy"`
-	TotalSamplesDuration float64 `json:"totalSamplesDuration"`
-	NackCount            uint32  `json:"nackCount,omitempty"`
+	HeaderBytesSent      uint64  `json:"headerBytesSent"`
+	NackCount            uint32  `json:"nackCount"`
+	TotalPacketSendDelay float64 `json:"totalPacketSendDelay"`    // seconds that packets waited before they left
+	TargetBitrate        float64 `json:"targetBitrate,omitempty"` // bit/s
+	Active               bool    `json:"active"`                  // sound may leave: connected and not held
 	Codec                *Codec  `json:"codec,omitempty"`
+
+	// Of the source; an Entry has them under mediaSource.
+	TotalAudioEnergy     float64 `json:"-"`
+	TotalSamplesDuration float64 `json:"-"`
 }
 
 // Inbound is what we received and played (RTCInboundRtpStreamStats, RTCAudioPlayoutStats).
@@ -57,14 +66,47 @@ type Inbound struct {
 
 // RemoteInbound is what the other side reports of our stream (RTCRemoteInboundRtpStreamStats), from RTCP.
 type RemoteInbound struct {
-	PacketsLost   int64    `json:"packetsLost"`
-	FractionLost  float64  `json:"fractionLost"`
-	Jitter        *float64 `json:"jitter,omitempty"`        // seconds
-	RoundTripTime *float64 `json:"roundTripTime,omitempty"` // seconds
+	PacketsReceived           uint64   `json:"packetsReceived"`
+	PacketsLost               int64    `json:"packetsLost"`
+	FractionLost              float64  `json:"fractionLost"`
+	Jitter                    *float64 `json:"jitter,omitempty"`        // seconds
+	RoundTripTime             *float64 `json:"roundTripTime,omitempty"` // seconds
+	TotalRoundTripTime        float64  `json:"totalRoundTripTime"`      // seconds
+	RoundTripTimeMeasurements uint64   `json:"roundTripTimeMeasurements"`
+}
+
+// RemoteOutbound is what the other side says that it sent us (RTCRemoteOutboundRtpStreamStats), from RTCP.
+type RemoteOutbound struct {
+	PacketsSent     uint64    `json:"packetsSent"`
+	BytesSent       uint64    `json:"bytesSent"`
+	ReportsSent     uint64    `json:"reportsSent"`
+	RemoteTimestamp time.Time `json:"remoteTimestamp,omitzero"` // the other side's clock
+}
+
+// Pair is the selected candidate pair (RTCIceCandidatePairStats).
+type Pair struct {
+	ID                string `json:"id"`
+	LocalCandidateID  string `json:"localCandidateId"`
+	RemoteCandidateID string `json:"remoteCandidateId"`
+	State             string `json:"state"`
+	Nominated         bool   `json:"nominated"`
+	RequestsSent      uint64 `json:"requestsSent"`
+	RequestsReceived  uint64 `json:"requestsReceived"`
+	ResponsesSent     uint64 `json:"responsesSent"`
+	ResponsesReceived uint64 `json:"responsesReceived"`
+}
+
+// Traffic is all that went over the selected pair: sound, RTCP and checks.
+type Traffic struct {
+	PacketsSent     uint64 `json:"packetsSent"`
+	PacketsReceived uint64 `json:"packetsReceived"`
+	BytesSent       uint64 `json:"bytesSent"`
+	BytesReceived   uint64 `json:"bytesReceived"`
 }
 
 // Codec names what was negotiated (RTCCodecStats).
 type Codec struct {
+	CodecID     string `json:"codecId,omitempty"`
 	MimeType    string `json:"mimeType"`
 	ClockRate   uint32 `json:"clockRate"`
 	Channels    uint16 `json:"channels,omitempty"`
@@ -85,8 +127,11 @@ type Path struct {
 	RoundTripTime *float64 `json:"currentRoundTripTime,omitempty"`
 	DTLSState     string   `json:"dtlsState,omitempty"`
 	ICEState      string   `json:"iceState,omitempty"`
-	SRTPCipher    string   `json:"srtpCipher,omitempty"`
-	Changes       uint32   `json:"selectedCandidatePairChanges"`
+	// SRTPCipher is the protection profile by its name in IANA's registry (RFC 5764, section 4.1.2).
+	SRTPCipher string `json:"srtpCipher,omitempty"`
+	// TLSVersion is the version of DTLS as it stands on the wire, in hex: FEFD is 1.2.
+	TLSVersion string `json:"tlsVersion,omitempty"`
+	Changes    uint32 `json:"selectedCandidatePairChanges"`
 }
 
 // Candidate is one end of a path (RTCIceCandidateStats).
@@ -96,6 +141,8 @@ type Candidate struct {
 	Address       string `json:"address"`
 	Port          int    `json:"port"`
 	URL           string `json:"url,omitempty"`
+	// NetworkType is the kind of interface of a local candidate: ethernet, wifi, cellular or vpn.
+	NetworkType string `json:"networkType,omitempty"`
 }
 
 // Warning is a condition worth telling while the call is live, with Telnyx's code and name.

@@ -71,6 +71,7 @@ var rules = []rule{
 		return d.bytesIn == 0, d.inbound && !s.Held, ""
 	}},
 	{LowBytesSent, func(s Sample, d delta) (bool, bool, string) {
+		// Unlike a browser, whose microphone goes on while the platform holds the call, we send nothing then.
 		return d.bytesOut == 0, d.outbound && !s.Held, ""
 	}},
 }
