@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"sidetone/rtc/verto"
 
+	"github.com/google/uuid"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -95,19 +98,9 @@ func TestTrickle(t *testing.T) {
 	w := l.login(t, "door1")
 	p := newPhone(t)
 	// The candidates come in frames of their own, right behind the invite.
-	var bare, lines []string
-	for line := range strings.Lines(p.offer()) {
-		if strings.HasPrefix(line, "a=candidate:") {
-			lines = append(lines, strings.TrimSpace(line[2:]))
-		} else if !strings.HasPrefix(line, "a=end-of-candidates") {
-			bare = append(bare, line)
-		}
-	}
-	id := w.dial("echo", strings.Join(bare, ""))
-	mid, index := "0", uint16(0)
-	for _, c := range lines {
-		w.request(verto.Candidate, verto.ClientCallParams{Candidate: c, SDPMid: &mid, SDPMLineIndex: &index, Dialog: dialog(id, "")})
-	}
+	bare, lines := trickling(p.offer())
+	id := w.dial("echo", bare)
+	w.trickle(id, lines)
 	w.ask(verto.Candidate, verto.ClientCallParams{Candidate: "candidate:nonsense", Dialog: dialog(id, "")}, nil)
 	w.ask(verto.EndOfCandidates, verto.ClientCallParams{EndOfCandidates: true, Dialog: dialog(id, "")}, nil)
 	p.remote(webrtc.SDPTypeAnswer, w.expect(verto.Media).SDP)
@@ -117,6 +110,78 @@ func TestTrickle(t *testing.T) {
 	s := l.stats(t, "door1", "candidates", func(s ClientStats) bool { return len(s.Candidates) >= len(lines) })
 	if s.Candidates[0].Line != lines[0] || s.Candidates[0].Type != "host" {
 		t.Errorf("candidates are %s", dump(s.Candidates))
+	}
+}
+
+// trickling takes the candidates out of an offer.
+func trickling(offer string) (bare string, lines []string) {
+	for line := range strings.Lines(offer) {
+		if strings.HasPrefix(line, "a=candidate:") {
+			lines = append(lines, strings.TrimSpace(line[2:]))
+		} else if !strings.HasPrefix(line, "a=end-of-candidates") {
+			bare += line
+		}
+	}
+	return bare, lines
+}
+
+// trickle sends candidates, each in a frame of its own.
+func (w *wire) trickle(callID string, lines []string) {
+	mid, index := "0", uint16(0)
+	for _, c := range lines {
+		w.request(verto.Candidate, verto.ClientCallParams{Candidate: c, SDPMid: &mid, SDPMLineIndex: &index, Dialog: dialog(callID, "")})
+	}
+}
+
+// Candidates that overtake their invite are not lost.
+func TestCandidatesBeforeTheInvite(t *testing.T) {
+	l := startLab(t)
+	w := l.login(t, "door1")
+	p := newPhone(t)
+	bare, lines := trickling(p.offer())
+	id := uuid.NewString()
+	w.trickle(uuid.NewString(), slices.Repeat([]string{"candidate:1 1 udp 1 192.0.2.1 9 typ host"}, 2*maxEarly)) // of a call that never comes
+	w.trickle(id, lines)
+	w.ask(verto.Invite, verto.ClientCallParams{SDP: bare, Dialog: dialog(id, "echo")}, nil)
+	p.remote(webrtc.SDPTypeAnswer, w.expect(verto.Media).SDP)
+	p.wait()
+	w.up(id)
+	intact(t, p, p)
+	l.stats(t, "door1", "its candidates alone, in order", func(s ClientStats) bool {
+		var got []string
+		for _, c := range s.Candidates {
+			got = append(got, c.Line)
+		}
+		return slices.Equal(got, lines)
+	})
+}
+
+// What is posted to a call that ends at that moment either runs, or is told not to.
+func TestPostAtTheEnd(t *testing.T) {
+	l := startLab(t)
+	for range 200 {
+		c := l.Gateway.newCall()
+		l.Gateway.run(c, func() {})
+		var said, ran atomic.Int32
+		var posters sync.WaitGroup
+		for range 4 {
+			posters.Go(func() {
+				for c.post(func() { ran.Add(1) }) {
+					said.Add(1)
+				}
+			})
+		}
+		c.post(func() { c.end(normalClearing, nil) })
+		posters.Wait()
+		for range 1000 { // the call's goroutine does what is left
+			if ran.Load() == said.Load() {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if ran.Load() != said.Load() {
+			t.Fatalf("%d posts were taken, %d ran", said.Load(), ran.Load())
+		}
 	}
 }
 

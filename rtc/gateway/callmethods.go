@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"slices"
+
 	"sidetone/rtc/verto"
 )
 
@@ -32,7 +34,13 @@ func (s *session) invite(f *request, p verto.ClientCallParams, id string) {
 		return
 	}
 	s.reply(f, verto.CallResult{CallID: id, Message: "CALL CREATED", SessID: s.sessid})
-	s.g.run(c, c.connect)
+	trickled := s.early.take(id)
+	s.g.run(c, func() {
+		c.connect()
+		for _, p := range trickled {
+			c.candidate(c.caller, p)
+		}
+	})
 }
 
 // answer takes the call that we offered to the client.
@@ -123,10 +131,45 @@ func (s *session) bye(f *request, p verto.ClientCallParams, id string) {
 	})
 }
 
-// candidate adds an ICE candidate, or says that there are no more, which ICE need not be told.
+// candidate adds an ICE candidate, or says that there are no more, which ICE need not be told. One that comes before
+// its call's invite waits for it.
 func (s *session) candidate(f *request, p verto.ClientCallParams, id string) {
-	if l := s.g.leg(s.name, id); l != nil && p.Candidate != "" {
+	switch l := s.g.leg(s.name, id); {
+	case p.Candidate == "":
+	case l != nil:
 		l.call.post(func() { l.call.candidate(l, p) })
+	default:
+		s.early.put(id, p)
 	}
 	s.reply(f, verto.CallResult{SessID: s.sessid})
+}
+
+// early holds the newest candidates that came for calls which were not there. Most are of calls that have ended; nobody
+// ever takes those.
+type early []earlyCandidate
+
+type earlyCandidate struct {
+	callID string
+	params verto.ClientCallParams
+}
+
+const maxEarly = 64 // of all calls of a session: each of a few interfaces and servers has a candidate
+
+func (e *early) put(callID string, p verto.ClientCallParams) {
+	if len(callID) > maxCallID {
+		return
+	}
+	*e = append(*e, earlyCandidate{callID, p})
+	*e = (*e)[max(0, len(*e)-maxEarly):]
+}
+
+// take gives a call's candidates in the order in which they came, and forgets them.
+func (e *early) take(callID string) (of []verto.ClientCallParams) {
+	*e = slices.DeleteFunc(*e, func(c earlyCandidate) bool {
+		if c.callID == callID {
+			of = append(of, c.params)
+		}
+		return c.callID == callID
+	})
+	return of
 }

@@ -49,6 +49,7 @@ type session struct {
 	// The reader's.
 	told      string // the gateway state last told
 	assistant string // the built-in destination that all calls of an anonymous login go to; those share a name
+	early     early  // candidates of calls to come
 
 	// Written by the reader under Gateway.mu: the reader reads them freely, others under Gateway.mu.
 	name, sessid, userAgent string
