@@ -57,6 +57,7 @@ const (
 	OnMediaFailed  InputKind = "media failed"       // Err
 	OnSilent       InputKind = "media silent"       // connected, but nothing goes in, or out, that should
 	OnFlowing      InputKind = "media flowing"      // what was measured last is well
+	OnNetwork      InputKind = "network changed"    // On: a way that was there is gone
 
 	// What the clock says.
 	OnTimeout InputKind = "timeout" // Timer

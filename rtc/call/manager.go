@@ -149,9 +149,10 @@ const (
 	SignalDropped    SignalKind = "dropped"   // the platform dropped the call (every call when CallID is empty): no bye
 	SignalReady      SignalKind = "ready"     // a new session of the line: Reattached lists the calls that it still has
 	SignalAttach     SignalKind = "attach"    // the platform gives a call back: as SignalInvite
+	SignalNetwork    SignalKind = "network"   // every call: the device's addresses or routes changed; Lost
 )
 
-// Signal is what the line tells. CallID is needed but for SignalLineLost and SignalReady.
+// Signal is what the line tells. CallID is needed but for SignalLineLost, SignalReady and SignalNetwork.
 type Signal struct {
 	Kind                 SignalKind
 	CallID               string
@@ -165,6 +166,7 @@ type Signal struct {
 	Headers              []Header
 	ClientState          string
 	Reattached           []string
+	Lost                 bool // an address or a route that was there is gone
 
 	TelnyxCallControlID, TelnyxSessionID, TelnyxLegID string
 }
@@ -431,11 +433,11 @@ func (m *Manager) Signal(s Signal) { m.inbox.put(func() { m.signal(s) }) }
 var signalInputs = map[SignalKind]InputKind{
 	SignalInvite: OnInvite, SignalRinging: OnRinging, SignalEarlyMedia: OnEarlyMedia, SignalAnswered: OnAnswered,
 	SignalBye: OnBye, SignalDigit: OnDigit, SignalDisplay: OnDisplay, SignalLineLost: OnLineLost, SignalDropped: OnDropped,
-	SignalAttach: OnAttach,
+	SignalAttach: OnAttach, SignalNetwork: OnNetwork,
 }
 
 func (m *Manager) signal(s Signal) {
-	in := Input{Kind: signalInputs[s.Kind], SDP: s.SDP, Digits: s.Digit, Cause: s.Cause, Remote: Remote{
+	in := Input{Kind: signalInputs[s.Kind], SDP: s.SDP, Digits: s.Digit, On: s.Lost, Cause: s.Cause, Remote: Remote{
 		Name: s.RemoteName, Number: s.RemoteID,
 		TelnyxCallControlID: s.TelnyxCallControlID, TelnyxSessionID: s.TelnyxSessionID, TelnyxLegID: s.TelnyxLegID,
 		Headers: s.Headers, ClientState: s.ClientState,
@@ -443,6 +445,14 @@ func (m *Manager) signal(s Signal) {
 	switch {
 	case s.Kind == SignalLineLost, s.Kind == SignalDropped && s.CallID == "":
 		for _, c := range m.list() {
+			m.step(c, in)
+		}
+		return
+	case s.Kind == SignalNetwork:
+		for _, c := range m.list() {
+			if c.media != nil {
+				c.media.flow.base = true
+			}
 			m.step(c, in)
 		}
 		return

@@ -118,6 +118,8 @@ func mending(c Info, in Input) (Info, []Action, bool) {
 		return c, nil, true
 	case OnMediaLost, OnMediaFailed, OnSilent:
 		return mediaBad(c, in)
+	case OnNetwork:
+		return networkChanged(c, in)
 	case OnFlowing:
 		switch c.mend {
 		case mendAsking, mendAskAgain, mendWaiting, mendProving:
@@ -220,6 +222,25 @@ func mediaBad(c Info, in Input) (Info, []Action, bool) {
 		}
 	}
 	return c, nil, true
+}
+
+// networkChanged mends at once what goes by a way that is gone, or is not well already; an attempt that is under way began
+// on the old network, and is made anew.
+func networkChanged(c Info, in Input) (Info, []Action, bool) {
+	if !in.On && c.Media != "disconnected" {
+		return c, nil, false
+	}
+	switch c.mend {
+	case mendAsking, mendOffering, mendSending, mendProving:
+		c.Media, c.tries, c.silent = "disconnected", 0, false
+		actions := c.dropFresh()
+		c.fresh = false
+		if c.detached {
+			return c.await(actions)
+		}
+		return c.ask(mendAsking, append(actions, Action{Kind: Arm, Timer: NoTimer}))
+	}
+	return mediaBad(c, in)
 }
 
 func (c Info) ask(stage mend, actions []Action) (Info, []Action, bool) {

@@ -116,6 +116,68 @@ func TestAttachOfAHeldCall(t *testing.T) {
 	})
 }
 
+// A change of the network is acted on at once, by what the line says of itself, and until sound proves it.
+func TestNetworkChanged(t *testing.T) {
+	in(t, nil, func(t *testing.T, w *world) {
+		w.line.says("", "their answer")
+		id := w.talk()
+		m := w.connected(0)
+		time.Sleep(10*time.Second + 900*time.Millisecond) // just before a sample
+		w.Signal(Signal{Kind: SignalNetwork})
+		synctest.Wait()
+		is(t, "media, after a way was won", m.done(), "offer, set their answer")
+		m.flows(false, false)
+		lost := time.Now()
+		w.Signal(Signal{Kind: SignalNetwork, Lost: true})
+		time.Sleep(w.gather) // a sample of before is taken meanwhile
+		synctest.Wait()
+		is(t, "media", m.done(), "offer, set their answer, restart, set their answer")
+		is(t, "line", w.line.done(), "invite call-1 our offer, healthy?, modify call-1 updateMedia our restart")
+		if took := time.Since(lost); took > 100*time.Millisecond {
+			t.Errorf("the restart came after %s", took)
+		}
+		// The network changes once more, before sound has proved anything.
+		w.Signal(Signal{Kind: SignalNetwork, Lost: true})
+		synctest.Wait()
+		time.Sleep(w.gather)
+		synctest.Wait()
+		if n := strings.Count(m.done(), "restart"); n != 2 {
+			t.Errorf("%d restarts after two changes", n)
+		}
+		m.flows(true, true)
+		w.theMedia(0).notify(MediaEvent{Kind: MediaConnected})
+		time.Sleep(time.Minute)
+		if n := strings.Count(m.done(), "restart"); n != 2 {
+			t.Errorf("%d restarts although sound flows", n)
+		}
+		is(t, "states", w.states(id), "new requesting trying active")
+	})
+}
+
+// A line that died with the network is waited for: the platform gives the call back, and no ICE restart is tried.
+func TestNetworkChangedUnderTheLine(t *testing.T) {
+	in(t, nil, func(t *testing.T, w *world) {
+		id := w.talk()
+		old := w.connected(0)
+		old.flows(false, false)
+		w.line.mu.Lock()
+		w.line.unhealthy = errOffline
+		w.line.mu.Unlock()
+		w.Signal(Signal{Kind: SignalNetwork, Lost: true})
+		w.Signal(Signal{Kind: SignalLineLost})
+		time.Sleep(100 * time.Millisecond)
+		w.Signal(Signal{Kind: SignalReady, Reattached: []string{id}})
+		w.Signal(Signal{Kind: SignalAttach, CallID: id, SDP: "offer anew"})
+		time.Sleep(time.Second)
+		w.connected(1)
+		time.Sleep(time.Minute)
+		is(t, "states", w.states(id), "new requesting trying active recovering active")
+		if strings.Contains(old.done(), "restart") || !old.isClosed() {
+			t.Errorf("old media: %s, closed: %t", old.done(), old.isClosed())
+		}
+	})
+}
+
 func TestNotReattached(t *testing.T) {
 	for name, list := range map[string][]string{"empty": nil, "others": {"x", "y"}} {
 		t.Run(name, func(t *testing.T) {

@@ -44,10 +44,11 @@ var inputs = func() map[string]Input {
 		OnDeaf, OnInvite, OnRinging, OnEarlyMedia, OnAnswered, OnBye, OnDisplay, OnDigit, OnLineLost, OnDropped,
 		OnReattached, OnNotReattached, OnAttach, OnOffered, OnAnswerReady, OnMediaError, OnSDPError, OnTaken, OnRefused,
 		OnHealthy, OnUnhealthy, OnByeDone, OnMediaClosed, OnSettled, OnConnected, OnDisconnected, OnMediaLost, OnMediaFailed,
-		OnSilent, OnFlowing,
+		OnSilent, OnFlowing, OnNetwork,
 	} {
 		all[string(k)] = Input{Kind: k, SDP: "sdp", Digits: "5", To: "100", On: true, Err: errors.New("why")}
 	}
+	all["network grew"] = Input{Kind: OnNetwork}
 	for _, timer := range []Timer{SetupTimer, RingTimer, AnswerTimer, RecoverTimer, MendTimer, ProveTimer, LostTimer, EndTimer} {
 		all["timeout "+string(timer)] = Input{Kind: OnTimeout, Timer: timer}
 	}
@@ -367,6 +368,35 @@ func recoveringCall(change ...func(*Info)) Info {
 	return talkingCall(Recovering, append([]func(*Info){func(c *Info) { c.sent, c.fresh = false, true }}, change...)...)
 }
 
+// movedBy is what a talking call does when a way that was there is gone.
+func movedBy(c Info) string {
+	next := "ask line"
+	if c.detached {
+		next = "arm lost"
+	}
+	switch c.mend {
+	case mendNone, mendExhausted:
+		if c.detached {
+			next = "tell 36003, " + next
+		}
+		return "tell 33001, " + next
+	case mendAskAgain: // the answer counts
+		return ""
+	case mendWaiting:
+		if c.detached {
+			return ""
+		}
+		return next
+	}
+	if !c.detached {
+		next = "arm , " + next
+	}
+	if c.fresh {
+		return "drop fresh, " + next
+	}
+	return next
+}
+
 // What holds in every state before hangup, unless the table says otherwise.
 func everywhere(c Info) map[string]string {
 	if c.State >= Hangup {
@@ -403,6 +433,7 @@ func everywhere(c Info) map[string]string {
 		all["line lost"], all["digit"] = stay, stay+" tell digit 5"
 		all["transfer"], all["transfer modified"], all["transfer failed"] = stay+" send modify transfer 100", stay, stay
 		delete(all, "media failed")
+		all["network changed"] = strings.TrimSpace(stay + " " + movedBy(c))
 		if c.mend == mendNone {
 			break
 		}

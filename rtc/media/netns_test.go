@@ -6,8 +6,10 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -58,9 +60,12 @@ func alone(t *testing.T) (outside bool) {
 	return true
 }
 
-func ip(t *testing.T, args string) {
+// ip runs ip(8); lines are its standard input.
+func ip(t *testing.T, args string, lines ...string) {
 	t.Helper()
-	if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+	cmd := exec.Command("ip", strings.Fields(args)...)
+	cmd.Stdin = strings.NewReader(strings.Join(lines, "\n"))
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("ip %s: %v\n%s", args, err, out)
 	}
 }
@@ -75,7 +80,6 @@ func TestWatch(t *testing.T) {
 	changes := make(chan Network, 16)
 	ended := make(chan error, 1)
 	go func() { ended <- Watch(ctx, func(n Network) { changes <- n }) }()
-	time.Sleep(200 * time.Millisecond) // until it listens
 	quiet := func(what string) {
 		t.Helper()
 		select {
@@ -97,6 +101,7 @@ func TestWatch(t *testing.T) {
 			t.Fatalf("%s was not told", what)
 		}
 	}
+	next("nothing", "[] []")
 	ip(t, "addr add 10.9.0.2/24 dev va")
 	ip(t, "link set vb addrgenmode none up")
 	quiet("an address on a link that is down")
@@ -104,8 +109,7 @@ func TestWatch(t *testing.T) {
 	next("link up", "[10.9.0.2] []")
 	ip(t, "route add default via 10.9.0.1")
 	next("a default route", "[10.9.0.2] [10.9.0.1 va]")
-	ip(t, "addr add 10.9.0.3/24 dev va")
-	ip(t, "addr add fd00::3/64 dev va nodad")
+	ip(t, "-batch /dev/stdin", "addr add 10.9.0.3/24 dev va", "addr add fd00::3/64 dev va nodad")
 	next("two addresses in a burst", "[10.9.0.2 10.9.0.3 fd00::3] [10.9.0.1 va]")
 	ip(t, "route add 10.77.0.0/16 via 10.9.0.1")
 	ip(t, "addr add fe80::9/64 dev va nodad")
@@ -114,6 +118,11 @@ func TestWatch(t *testing.T) {
 	next("all gone", "[] []")
 	if (Network{}).Up() {
 		t.Error("up without an address")
+	}
+	old := Network{Addresses: []netip.Addr{netip.MustParseAddr("10.9.0.2")}, Routes: []string{"10.9.0.1 va"}}
+	more := Network{Addresses: append(slices.Clone(old.Addresses), netip.MustParseAddr("10.9.0.3")), Routes: old.Routes}
+	if more.Lost(old) || old.Lost(old) || !old.Lost(more) || !(Network{Addresses: old.Addresses}).Lost(old) {
+		t.Error("what was lost is not told from what was won")
 	}
 	cancel()
 	select {
@@ -216,7 +225,7 @@ func TestAddressChange(t *testing.T) {
 		time.Sleep(outage)
 		ip(t, fmt.Sprintf("addr add 10.9.0.%d/24 dev va", 3+round))
 		for n := range networks {
-			if !n.Up() {
+			if !slices.Contains(n.Addresses, netip.AddrFrom4([4]byte{10, 9, 0, byte(3 + round)})) {
 				continue
 			}
 			offer, err := a.Restart(t.Context())

@@ -23,15 +23,24 @@ type Network struct {
 // Up tells whether there is any address to talk from.
 func (n Network) Up() bool { return len(n.Addresses) > 0 }
 
+// Lost tells whether an address or a default route is gone that was there before: what went by it goes nowhere now.
+func (n Network) Lost(before Network) bool {
+	gone := func(a netip.Addr) bool { return !slices.Contains(n.Addresses, a) }
+	noRoute := func(r string) bool { return !slices.Contains(n.Routes, r) }
+	return slices.ContainsFunc(before.Addresses, gone) || slices.ContainsFunc(before.Routes, noRoute)
+}
+
 func (n Network) equal(o Network) bool {
 	return slices.Equal(n.Addresses, o.Addresses) && slices.Equal(n.Routes, o.Routes)
 }
 
-// watchDelay lets the messages of one change gather: a DHCP client sets an address, then its route.
-const watchDelay = 100 * time.Millisecond
+// watchDelay lets the messages of one change gather: a DHCP client sets an address, then its route. A call is without sound
+// meanwhile, and a change that came in two is only told twice.
+const watchDelay = 30 * time.Millisecond
 
-// Watch tells of each change of addresses or default routes until ctx ends, then returns nil. What happens within 100 ms is
-// told once. notify is called from Watch's goroutine; it must not wait. The kernel tells by rtnetlink(7).
+// Watch tells what the network is like, at once and after each change of addresses or default routes, until ctx ends, then
+// returns nil. What happens within 30 ms is told once. notify is called from Watch's goroutine; while it waits, changes
+// gather. The kernel tells by rtnetlink(7).
 func Watch(ctx context.Context, notify func(Network)) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
@@ -48,6 +57,7 @@ func Watch(ctx context.Context, notify func(Network)) error {
 	if err != nil {
 		return err
 	}
+	notify(was)
 	buf := make([]byte, 32<<10)
 	for {
 		// What the messages say does not matter, only that there was one; ENOBUFS says that there were many.

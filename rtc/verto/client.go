@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"net/url"
 	"slices"
 	"sync"
@@ -212,6 +213,13 @@ func (c *Client) Refresh(ctx context.Context) error {
 		return fmt.Errorf("refresh of the login: %w", err)
 	}
 	return nil
+}
+
+// NetworkChanged tells that this machine's addresses are these now, and that some way that was there may be gone. It ends
+// a back-off, replaces a connection whose own address is gone, and asks over any other for a sign of life: until it is
+// there, Healthy says nothing; without it the connection is replaced. Call it while there is an address to talk from.
+func (c *Client) NetworkChanged(ctx context.Context, addresses []netip.Addr) error {
+	return c.ask(ctx, func(l *line) { l.networkChanged(addresses) })
 }
 
 // Renew replaces the connection now, without waiting for time-outs or the end of a back-off: for when the network has

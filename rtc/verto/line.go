@@ -49,6 +49,7 @@ type line struct {
 	polls      int // answers in a row that say "not registered"
 	lastFrame  time.Time
 	lastAnswer time.Time
+	changed    time.Time     // the network did: what was heard before proves nothing
 	waiting    []func(bool)  // who waits for a sign of life
 	refreshes  []func(error) // who waits for the login to be renewed
 	refreshing bool

@@ -1,6 +1,11 @@
 package verto
 
-import "time"
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+)
 
 // Timings of signs of life, as Telnyx's SDKs keep them. A connection that swallows everything is left 28 s after its
 // last frame at the latest.
@@ -10,6 +15,7 @@ const (
 	silenceLimit   = 20 * time.Second // without any frame: probe
 	unansweredTime = 45 * time.Second // with no request of ours answered: probe
 	probeTimeout   = 5 * time.Second
+	changeTimeout  = 2 * time.Second // the same after a change of the network, when death is likely; ours
 )
 
 // ping asks the platform for a sign of life. One at a time is enough, however often it pings us.
@@ -58,7 +64,7 @@ func (l *line) healthy(reply func(bool)) {
 	switch {
 	case l.conn == nil || !l.loggedIn:
 		reply(false)
-	case time.Since(l.lastFrame) <= freshFrame:
+	case time.Since(l.lastFrame) <= freshFrame && l.lastFrame.After(l.changed):
 		reply(true)
 	default:
 		l.ping(forProbe, probeTimeout)
@@ -80,4 +86,29 @@ func (l *line) heard(alive bool) {
 	for _, reply := range waiting {
 		reply(alive)
 	}
+}
+
+// networkChanged doubts the connection: one whose own address is gone is replaced at once, another must show that it lives.
+func (l *line) networkChanged(addresses []netip.Addr) {
+	conn, ok := l.conn.(interface{ LocalAddr() net.Addr })
+	switch {
+	case l.conn == nil:
+		l.renew("the network has changed")
+	case ok && isGone(conn.LocalAddr(), addresses):
+		l.raise(CodeRecovery, "the connection's own address is gone")
+		l.renew("the connection's own address is gone")
+	default:
+		l.changed = time.Now()
+		l.ping(forProbe, changeTimeout)
+	}
+}
+
+// isGone tells whether an address was this machine's, and is not any more. Those that Addresses never has are not judged.
+func isGone(addr net.Addr, addresses []netip.Addr) bool {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return false
+	}
+	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
+	return ip.IsGlobalUnicast() && !slices.Contains(addresses, ip)
 }

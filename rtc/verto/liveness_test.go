@@ -2,6 +2,7 @@ package verto
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -267,4 +268,80 @@ func TestPongs(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A connection whose own address is gone is replaced at once; one that has it still must answer, however lately it did.
+func TestNetworkChanged(t *testing.T) {
+	other := []netip.Addr{netip.MustParseAddr("10.9.0.3")}
+	both := append(other, ourAddress.Addr())
+	for _, c := range []struct {
+		name   string
+		have   []netip.Addr
+		dead   bool
+		within time.Duration // of the change: registered on a new connection; 0: on the old one
+	}{
+		{"address gone", other, false, time.Millisecond},
+		{"address gone, and nobody says so", other, true, time.Millisecond},
+		{"address kept", both, false, 0},
+		{"address kept, but the way is dead", both, true, changeTimeout + 1300*time.Millisecond},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, stop := start(t, &platform{}, nil)
+				defer stop()
+				time.Sleep(10 * time.Second)
+				b.say(b.request(1, Info, ServerCallParams{CallID: "c1", DTMF: "1"})) // so that it was heard just now
+				synctest.Wait()
+				if c.dead {
+					b.die()
+				}
+				changed := time.Now()
+				if err := b.NetworkChanged(t.Context(), c.have); err != nil {
+					t.Fatal(err)
+				}
+				if well, took := b.Healthy(t.Context()), time.Since(changed); well != (c.within == 0) || took > changeTimeout {
+					t.Errorf("healthy: %t, after %s", well, took)
+				}
+				for b.Status().State != Registered {
+					time.Sleep(time.Millisecond)
+					synctest.Wait()
+				}
+				if took := time.Since(changed); took > c.within {
+					t.Errorf("registered after %s, want %s", took, c.within)
+				}
+				dials := 1
+				if c.within > 0 {
+					dials = 2
+				}
+				if n := len(b.dialed()); n != dials {
+					t.Errorf("%d connections, want %d", n, dials)
+				}
+			})
+		})
+	}
+	t.Run("in a back-off", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			away := true
+			p := &platform{}
+			p.refuseDial = func(int) error {
+				if away {
+					return errNoRoute
+				}
+				return nil
+			}
+			b, stop := start(t, p, nil)
+			defer stop()
+			time.Sleep(5 * time.Minute)
+			p.script(func() { away = false })
+			time.Sleep(2 * time.Second)
+			if err := b.NetworkChanged(t.Context(), other); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(dialSpacing)
+			synctest.Wait()
+			if s := b.Status().State; s != Registered {
+				t.Errorf("the line is %s", s)
+			}
+		})
+	})
 }

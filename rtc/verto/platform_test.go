@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -57,6 +59,11 @@ func (p *pipe) Write(ctx context.Context, b []byte) error {
 		return ctx.Err()
 	}
 }
+
+// LocalAddr is the address that the device connects from.
+func (p *pipe) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(ourAddress) }
+
+var ourAddress = netip.MustParseAddrPort("10.9.0.2:40000")
 
 func (p *pipe) Close(int, string) error {
 	p.once.Do(func() { close(p.closed) })

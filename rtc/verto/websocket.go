@@ -92,6 +92,9 @@ func (c *wsConn) Write(ctx context.Context, frame []byte) error {
 	return c.ws.Write(ctx, websocket.MessageText, frame)
 }
 
+// LocalAddr is our end of the TCP connection.
+func (c *wsConn) LocalAddr() net.Addr { return c.tcp.LocalAddr() }
+
 func (c *wsConn) Close(code int, reason string) error {
 	t := time.AfterFunc(closeTimeout, func() { c.tcp.Close() })
 	defer t.Stop()

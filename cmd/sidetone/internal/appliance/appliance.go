@@ -145,10 +145,11 @@ func (a *Appliance) Run(ctx context.Context) error {
 	}
 	// The parts outlive ctx, each until its turn in the shutdown.
 	base := context.WithoutCancel(ctx)
-	var calls, line, login, broker, sound, local part
+	var calls, line, login, network, broker, sound, local part
 	calls.start(base, func(ctx context.Context) { a.calls.Run(ctx) })
 	line.start(base, func(ctx context.Context) { a.line.Run(ctx) })
 	login.start(base, a.keepLogin)
+	network.start(base, a.watchNetwork)
 	sound.start(base, a.sound.run)
 	if a.fleet != nil {
 		a.announce()
@@ -165,6 +166,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 
 	<-ctx.Done()
 	a.log.Info("shutting down")
+	network.stop()
 	calls.stop()
 	login.stop()
 	line.stop()
