@@ -89,6 +89,13 @@ func (a *arrivals) counts() (packets, bytes uint64, lost int64, jitter *float64,
 	return a.packets, a.bytes, a.lost + a.stream.lost(), jitter, a.codec
 }
 
+// ssrc of the stream that came last; 0 before one did.
+func (a *arrivals) ssrc() uint32 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.stream.ssrc
+}
+
 const receiveMTU = 1500
 
 // receive reads one of the far side's streams to its end.

@@ -1,6 +1,7 @@
 package media
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -25,8 +26,12 @@ type probe struct {
 }
 
 type probeResult struct {
-	path   *quality.Path
-	remote *quality.RemoteInbound
+	path           *quality.Path
+	pair           *quality.Pair
+	traffic        *quality.Traffic
+	codecs         []webrtc.CodecStats
+	remote         *quality.RemoteInbound
+	remoteOutbound *quality.RemoteOutbound
 }
 
 func (p *probe) init(pc *webrtc.PeerConnection, d *webrtc.DTLSTransport) { p.pc, p.dtls = pc, d }
@@ -75,19 +80,36 @@ func (p *probe) wait() {
 }
 
 func (p *probe) measure(s *Session) probeResult {
-	return probeResult{path: s.path(p.pc.GetStats()), remote: p.remoteInbound(s)}
+	r := probeResult{}
+	r.remote, r.remoteOutbound = p.remoteInbound(s), p.remoteOutbound(s)
+	report := p.pc.GetStats()
+	for _, st := range report {
+		if c, ok := st.(webrtc.CodecStats); ok {
+			r.codecs = append(r.codecs, c)
+		}
+	}
+	s.path(report, &r)
+	return r
+}
+
+// recorded is what pion recorded of a stream; nil when that is nothing.
+func (p *probe) recorded(ssrc uint32) *stats.Stats {
+	p.mu.Lock()
+	recorder := p.recorder
+	p.mu.Unlock()
+	if recorder == nil {
+		return nil
+	}
+	return recorder.Get(ssrc)
 }
 
 // remoteInbound is what the far side's receiver reports say of our stream; nil before the first.
 func (p *probe) remoteInbound(s *Session) *quality.RemoteInbound {
 	ssrc, _, _, ok := s.track.bound()
-	p.mu.Lock()
-	recorder := p.recorder
-	p.mu.Unlock()
-	if !ok || recorder == nil {
+	if !ok {
 		return nil
 	}
-	all := recorder.Get(ssrc)
+	all := p.recorded(ssrc)
 	if all == nil {
 		return nil
 	}
@@ -95,7 +117,10 @@ func (p *probe) remoteInbound(s *Session) *quality.RemoteInbound {
 	if r.PacketsReceived == 0 && r.PacketsLost == 0 && r.Jitter == 0 && r.RoundTripTimeMeasurements == 0 {
 		return nil
 	}
-	out := &quality.RemoteInbound{PacketsLost: r.PacketsLost, FractionLost: r.FractionLost, Jitter: &r.Jitter}
+	out := &quality.RemoteInbound{
+		PacketsReceived: r.PacketsReceived, PacketsLost: r.PacketsLost, FractionLost: r.FractionLost, Jitter: &r.Jitter,
+		TotalRoundTripTime: r.TotalRoundTripTime.Seconds(), RoundTripTimeMeasurements: r.RoundTripTimeMeasurements,
+	}
 	if r.RoundTripTimeMeasurements > 0 && r.RoundTripTime >= 0 {
 		rtt := r.RoundTripTime.Seconds()
 		out.RoundTripTime = &rtt
@@ -103,17 +128,35 @@ func (p *probe) remoteInbound(s *Session) *quality.RemoteInbound {
 	return out
 }
 
-// path finds the selected pair in pion's statistics; nil before there is one.
-func (s *Session) path(report webrtc.StatsReport) *quality.Path {
+// remoteOutbound is what the far side's sender reports say of its stream; nil before the first.
+func (p *probe) remoteOutbound(s *Session) *quality.RemoteOutbound {
+	all := p.recorded(s.in.ssrc())
+	if all == nil || all.ReportsSent == 0 {
+		return nil
+	}
+	r := all.RemoteOutboundRTPStreamStats
+	return &quality.RemoteOutbound{
+		PacketsSent: r.PacketsSent, BytesSent: r.BytesSent, ReportsSent: r.ReportsSent, RemoteTimestamp: r.RemoteTimeStamp.UTC(),
+	}
+}
+
+// path finds the selected pair in pion's statistics, and leaves out alone before there is one.
+func (s *Session) path(report webrtc.StatsReport, out *probeResult) {
 	pair, err := s.probe.dtls.ICETransport().GetSelectedCandidatePair()
 	if err != nil || pair == nil || pair.Local == nil || pair.Remote == nil {
-		return nil
+		return
 	}
 	p := &quality.Path{
 		Local: candidate(pair.Local), Remote: candidate(pair.Remote),
 		Policy: s.policy, Why: s.why(pair.Local), Changes: s.changes.Load(),
 		DTLSState: s.probe.dtls.State().String(), ICEState: s.pc.ICEConnectionState().String(),
+		SRTPCipher: srtpCipher(s.probe.dtls),
 	}
+	p.Local.NetworkType = networkType(pair.Local)
+	if p.SRTPCipher != "" {
+		p.TLSVersion = dtlsVersion
+	}
+	out.path = p
 	var localID, remoteID string
 	for _, st := range report {
 		c, ok := st.(webrtc.ICECandidateStats)
@@ -133,12 +176,23 @@ func (s *Session) path(report webrtc.StatsReport) *quality.Path {
 	}
 	for _, st := range report {
 		c, ok := st.(webrtc.ICECandidatePairStats)
-		if ok && c.LocalCandidateID == localID && c.RemoteCandidateID == remoteID && c.ResponsesReceived > 0 {
+		if !ok || c.LocalCandidateID != localID || c.RemoteCandidateID != remoteID {
+			continue
+		}
+		if c.ResponsesReceived > 0 {
 			rtt := c.CurrentRoundTripTime
 			p.RoundTripTime = &rtt
 		}
+		out.pair = &quality.Pair{
+			ID: c.ID, LocalCandidateID: localID, RemoteCandidateID: remoteID, State: string(c.State), Nominated: c.Nominated,
+			RequestsSent: c.RequestsSent, RequestsReceived: c.RequestsReceived,
+			ResponsesSent: c.ResponsesSent, ResponsesReceived: c.ResponsesReceived,
+		}
+		out.traffic = &quality.Traffic{
+			PacketsSent: uint64(c.PacketsSent), PacketsReceived: uint64(c.PacketsReceived),
+			BytesSent: c.BytesSent, BytesReceived: c.BytesReceived,
+		}
 	}
-	return p
 }
 
 // why says why a relay is in use; empty when none is.
@@ -168,18 +222,25 @@ func candidate(c *webrtc.ICECandidate) quality.Candidate {
 func (s *Session) sample(now time.Time) quality.Sample {
 	out := quality.Sample{Time: now, Held: s.held.Load()}
 	r := s.probe.ask(s)
-	out.Path, out.Remote = r.path, r.remote
+	out.Path, out.Pair, out.Traffic = r.path, r.pair, r.traffic
+	out.Remote, out.RemoteOutbound = r.remote, r.remoteOutbound
 	if !s.connected.Load() {
 		return out
 	}
-	out.Outbound, out.Inbound = s.outbound(), s.inbound()
+	out.Outbound, out.Inbound = s.outbound(r.codecs), s.inbound(r.codecs)
 	return out
 }
 
-func (s *Session) outbound() *quality.Outbound {
-	o := &quality.Outbound{PacketsSent: s.track.packets.Load(), BytesSent: s.track.bytes.Load()}
-	if _, c, _, ok := s.track.bound(); ok {
-		o.Codec = codec(c)
+func (s *Session) outbound(codecs []webrtc.CodecStats) *quality.Outbound {
+	o := &quality.Outbound{
+		PacketsSent: s.track.packets.Load(), BytesSent: s.track.bytes.Load(), HeaderBytesSent: s.track.headers.Load(),
+		TotalPacketSendDelay: time.Duration(s.track.waited.Load()).Seconds(), Active: s.Ready(),
+	}
+	if ssrc, c, _, ok := s.track.bound(); ok {
+		o.Codec = codec(c, codecs)
+		if r := s.probe.recorded(ssrc); r != nil {
+			o.NackCount = r.OutboundRTPStreamStats.NACKCount
+		}
 	}
 	if s.cfg.CaptureStats != nil {
 		c := s.cfg.CaptureStats()
@@ -188,11 +249,11 @@ func (s *Session) outbound() *quality.Outbound {
 	return o
 }
 
-func (s *Session) inbound() *quality.Inbound {
+func (s *Session) inbound(codecs []webrtc.CodecStats) *quality.Inbound {
 	in := &quality.Inbound{}
 	var c webrtc.RTPCodecParameters
 	in.PacketsReceived, in.BytesReceived, in.PacketsLost, in.Jitter, c = s.in.counts()
-	in.Codec = codec(c)
+	in.Codec = codec(c, codecs)
 	if s.cfg.Receiver == nil {
 		return in
 	}
@@ -217,12 +278,19 @@ func (s *Session) inbound() *quality.Inbound {
 	return in
 }
 
-func codec(c webrtc.RTPCodecParameters) *quality.Codec {
+// codec names c, with the id that pion's statistics have for it.
+func codec(c webrtc.RTPCodecParameters, known []webrtc.CodecStats) *quality.Codec {
 	if c.MimeType == "" {
 		return nil
 	}
-	return &quality.Codec{
+	out := &quality.Codec{
 		MimeType: c.MimeType, ClockRate: c.ClockRate, Channels: c.Channels,
 		PayloadType: uint8(c.PayloadType), SDPFmtpLine: c.SDPFmtpLine,
 	}
+	for _, k := range known {
+		if k.PayloadType == c.PayloadType && strings.EqualFold(k.MimeType, c.MimeType) {
+			out.CodecID = k.ID
+		}
+	}
+	return out
 }

@@ -18,7 +18,8 @@ const audioClock = audio.SampleRate // of our RTP timestamps, in Hz
 // outTrack is our one stream as pion knows it: sound, and telephone events on the same SSRC under their own payload type.
 // Its timestamps come in at 48 kHz and leave in the clock of the codec that was agreed. What really left is counted.
 type outTrack struct {
-	packets, bytes atomic.Uint64 // sent; bytes of payload
+	packets, bytes, headers atomic.Uint64 // sent; bytes of payload, and of RTP headers
+	waited                  atomic.Int64  // nanoseconds that packets of sound waited here
 
 	mu     sync.Mutex
 	wanted string                  // the MIME type our answer named; empty: the far side's first counts
@@ -114,7 +115,16 @@ func (t *outTrack) write(stream webrtc.TrackLocalWriter, h rtp.Header, payload [
 	if n, err := stream.WriteRTP(&h, payload); err == nil && n > 0 { // 0: SRTP is not up yet, and pion dropped it
 		t.packets.Add(1)
 		t.bytes.Add(uint64(len(payload)))
+		t.headers.Add(uint64(h.MarshalSize()))
 	}
+}
+
+// goOn adds what was counted in another session of the same call.
+func (t *outTrack) goOn(before *outTrack) {
+	t.packets.Add(before.packets.Load())
+	t.bytes.Add(before.bytes.Load())
+	t.headers.Add(before.headers.Load())
+	t.waited.Add(before.waited.Load())
 }
 
 // wireClock turns timestamps of 48 kHz into those of a slower clock, across all wraps.
@@ -152,6 +162,7 @@ type packetQueue struct {
 }
 
 type packetSlot struct {
+	at        time.Time // when it came
 	marker    bool
 	sequence  uint16
 	timestamp uint32
@@ -170,7 +181,7 @@ func (q *packetQueue) push(p *rtp.Packet) {
 	}
 	s := &q.slots[(q.head+q.n)%sendQueue]
 	q.n++
-	s.marker, s.sequence, s.timestamp = p.Marker, p.SequenceNumber, p.Timestamp
+	s.at, s.marker, s.sequence, s.timestamp = time.Now(), p.Marker, p.SequenceNumber, p.Timestamp
 	s.size = copy(s.payload[:], p.Payload)
 	q.mu.Unlock()
 	select {
@@ -194,7 +205,7 @@ func (q *packetQueue) pop(out *packetSlot) bool {
 		return false
 	}
 	s := &q.slots[q.head]
-	out.marker, out.sequence, out.timestamp, out.size = s.marker, s.sequence, s.timestamp, s.size
+	out.at, out.marker, out.sequence, out.timestamp, out.size = s.at, s.marker, s.sequence, s.timestamp, s.size
 	copy(out.payload[:s.size], s.payload[:s.size])
 	q.head = (q.head + 1) % sendQueue
 	q.n--
@@ -316,7 +327,11 @@ func (s *sender) sound(now time.Time) {
 	s.out.SequenceNumber, s.out.Timestamp = s.seq.sound(p.sequence, p.timestamp, now)
 	before := s.track.packets.Load()
 	s.track.writeSound(s.out, p.payload[:p.size])
-	if !s.told && s.track.packets.Load() > before {
+	if s.track.packets.Load() == before {
+		return
+	}
+	s.track.waited.Add(int64(time.Since(p.at)))
+	if !s.told {
 		s.told = true
 		s.first(time.Now())
 	}

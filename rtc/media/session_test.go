@@ -183,6 +183,23 @@ func TestSoundArrivesInOrderAndUntouched(t *testing.T) {
 		p.RelayProtocol != "" || p.DTLSState != "connected" || p.ICEState != "connected" || p.Policy != PolicyAll || p.Changes == 0 || p.RoundTripTime == nil {
 		t.Errorf("path: %+v", p)
 	}
+	// pion takes the strongest profile that both have; it says which only by a field of its own.
+	if p.SRTPCipher != "SRTP_AEAD_AES_256_GCM" || p.TLSVersion != "FEFD" || a.Sample().Path.SRTPCipher != p.SRTPCipher {
+		t.Errorf("DTLS and SRTP: %q %q", p.TLSVersion, p.SRTPCipher)
+	}
+	if s.Pair == nil || s.Pair.ID == "" || s.Pair.State != "succeeded" || !s.Pair.Nominated || s.Pair.ResponsesReceived == 0 || s.Pair.RequestsSent == 0 {
+		t.Errorf("pair: %+v", s.Pair)
+	}
+	if s.Traffic == nil || s.Traffic.BytesReceived == 0 || s.Traffic.BytesSent == 0 || s.Traffic.PacketsReceived < n {
+		t.Errorf("traffic: %+v", s.Traffic)
+	}
+	if o := s.Outbound; !o.Active || o.HeaderBytesSent < 5*12 || o.TotalPacketSendDelay <= 0 || o.Codec.CodecID == "" {
+		t.Errorf("outbound: %+v, codec %+v", o, o.Codec)
+	}
+	waitFor(t, "the far side's sender report", func() bool {
+		r := b.Sample().RemoteOutbound
+		return r != nil && r.ReportsSent > 0 && r.PacketsSent >= n && !r.RemoteTimestamp.IsZero()
+	})
 	waitFor(t, "a round trip time from RTCP", func() bool {
 		talk(a, 10, 1000)
 		r := a.Sample().Remote

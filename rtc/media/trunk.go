@@ -23,8 +23,7 @@ func (t *Trunk) Use(s *Session) {
 		old.standby.Store(true)
 		s.codecs.takeOver(&old.codecs)
 		s.in.goOn(&old.in)
-		s.track.packets.Add(old.track.packets.Load())
-		s.track.bytes.Add(old.track.bytes.Load())
+		s.track.goOn(old.track)
 	}
 	s.standby.Store(false)
 }
