@@ -217,15 +217,26 @@ func run(t testing.TB, limit time.Duration, env []string, name string, args ...s
 
 // event is a line of `sidetone call --json`.
 type event struct {
-	Event   string  `json:"event"`
-	State   string  `json:"state"`
-	TMs     int64   `json:"t_ms"`
-	Code    int     `json:"code"`
-	Name    string  `json:"name"`
-	Message string  `json:"message"`
-	Digit   string  `json:"digit"`
-	CallID  string  `json:"call_id"`
-	Report  *report `json:"report"`
+	Event     string      `json:"event"`
+	State     string      `json:"state"`
+	PrevState string      `json:"prevState"`
+	TMs       int64       `json:"t_ms"`
+	Code      int         `json:"code"`
+	Name      string      `json:"name"`
+	Message   string      `json:"message"`
+	Digit     string      `json:"digit"`
+	GapMs     int64       `json:"gap_ms"`
+	CallID    string      `json:"call_id"`
+	Line      *lineStatus `json:"line"`
+	Report    *report     `json:"report"`
+}
+
+// lineStatus is what the device says of its line.
+type lineStatus struct {
+	State   string    `json:"state"`
+	Code    int       `json:"code"`
+	Since   time.Time `json:"since"`
+	RetryAt time.Time `json:"retry_at"`
 }
 
 // report is what the tests read of a call report.
@@ -249,6 +260,9 @@ type report struct {
 		} `json:"local"`
 		RelayProtocol string `json:"relayProtocol"`
 	} `json:"path"`
+	Logs []struct {
+		Message string `json:"message"`
+	} `json:"logs"`
 }
 
 // events parses the output of `sidetone call --json`; every line must be one.

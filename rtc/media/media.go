@@ -101,6 +101,9 @@ type Event struct {
 	Mid       string
 	MLine     uint16
 	Err       error // of Failed: what went wrong, for a person
+	// Gap, of FirstPacketReceived: how long ago the last packet of sound came by the session whose place this one took. 0
+	// when it took none's.
+	Gap time.Duration
 }
 
 // Engine makes sessions.

@@ -19,6 +19,7 @@ type arrivals struct {
 	jitter         float64 // in seconds
 	jitterKnown    bool
 	codec          webrtc.RTPCodecParameters
+	before         time.Time // when sound last came by the session before this one; zero without one
 }
 
 type streamCount struct {
@@ -64,11 +65,33 @@ func (a *arrivals) push(p *rtp.Packet, codec webrtc.RTPCodecParameters, sound bo
 // goOn adds what was counted in another session of the same call.
 func (a *arrivals) goOn(before *arrivals) {
 	packets, bytes, lost, _, _ := before.counts()
+	last := before.last()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.before = last
 	a.packets += packets
 	a.bytes += bytes
 	a.lost += lost
+}
+
+// last is when sound last came, by this session or the ones before it; zero when it never did.
+func (a *arrivals) last() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stream.at.IsZero() {
+		return a.before
+	}
+	return a.stream.at
+}
+
+// gap is how long nothing came, at the first packet of a session that took another's place.
+func (a *arrivals) gap(now time.Time) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.before.IsZero() {
+		return 0
+	}
+	return now.Sub(a.before)
 }
 
 func (s *streamCount) lost() int64 {
@@ -148,7 +171,7 @@ func (s *Session) receive(t *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
 		if s.standby.Load() {
 			continue
 		}
-		s.heard.Do(func() { s.events.put(Event{Kind: FirstPacketReceived, Time: now}) })
+		s.heard.Do(func() { s.events.put(Event{Kind: FirstPacketReceived, Time: now, Gap: s.in.gap(now)}) })
 		s.codecs.receiving(codec)
 		if s.cfg.Receiver != nil {
 			p.Timestamp *= ratio // a wrap of the slower clock is one of ours

@@ -125,11 +125,13 @@ func (a *Appliance) newPipelines(heard func()) (*pipelines, error) {
 // newMedia builds a session of a call, and for the first one the call's pipelines. A later one stands by until it is
 // connected: then the sound moves over.
 func (a *Appliance) newMedia(ctx context.Context, c call.Info, notify func(call.MediaEvent)) (call.Media, error) {
-	tell := func(what string, at time.Time) {
-		a.watchers.tell(control.Event{Event: "media", Name: what, CallID: c.ID, TMs: at.Sub(c.Created).Milliseconds()})
+	tell := func(what string, at time.Time, gap time.Duration) {
+		a.watchers.tell(control.Event{
+			Event: "media", Name: what, CallID: c.ID, TMs: at.Sub(c.Created).Milliseconds(), GapMs: gap.Milliseconds(),
+		})
 	}
 	p, first, err := a.voices.join(c.ID, func() (*pipelines, error) {
-		return a.newPipelines(func() { tell("first_sound_played", time.Now()) })
+		return a.newPipelines(func() { tell("first_sound_played", time.Now(), 0) })
 	})
 	if err != nil {
 		return nil, err
@@ -146,13 +148,16 @@ func (a *Appliance) newMedia(ctx context.Context, c call.Info, notify func(call.
 		Notify: func(e media.Event) {
 			switch e.Kind {
 			case media.FirstPacketSent, media.FirstPacketReceived:
-				tell(string(e.Kind), e.Time)
+				if e.Gap > 0 {
+					a.log.Info("the sound has moved", "call_id", c.ID, "gap", e.Gap.Round(time.Millisecond))
+				}
+				tell(string(e.Kind), e.Time, e.Gap)
 			case media.Connected:
 				<-made
 				if session != nil {
 					p.trunk.Use(session)
 				}
-				tell(string(e.Kind), e.Time)
+				tell(string(e.Kind), e.Time, 0)
 				notify(call.MediaEvent{Kind: call.MediaConnected})
 			case media.Disconnected:
 				notify(call.MediaEvent{Kind: call.MediaDisconnected})

@@ -15,7 +15,8 @@ import (
 // Event is one thing that happened, as it goes to `sidetone call --json` and to every other watcher.
 type Event struct {
 	// Event is "state", "warning", "dtmf", "report", "line", "error", or "media", whose Name says what happened first:
-	// connected, first_packet_sent, first_packet_received, first_sound_played.
+	// connected, first_packet_sent, first_packet_received, first_sound_played. When the sound of a call moves to another
+	// session, as at a re-attach, the first three come again, and first_packet_received has GapMs.
 	Event string `json:"event"`
 	// TMs is the time since the call was asked for, in milliseconds.
 	TMs       int64           `json:"t_ms"`
@@ -26,6 +27,7 @@ type Event struct {
 	Name      string          `json:"name,omitempty"`
 	Message   string          `json:"message,omitempty"`
 	Digit     string          `json:"digit,omitempty"`
+	GapMs     int64           `json:"gap_ms,omitempty"` // from the last packet of sound the old way to the first the new way
 	Call      *call.Info      `json:"call,omitempty"`
 	Line      *verto.Status   `json:"line,omitempty"`
 	Report    *quality.Report `json:"report,omitempty"`
