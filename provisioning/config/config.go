@@ -140,8 +140,9 @@ type Audio struct {
 
 // ICE says which way media may take.
 type ICE struct {
-	Policy  string      `toml:"policy"` // auto | all | relay
-	Servers []ICEServer `toml:"servers"`
+	Policy string `toml:"policy"` // auto | all | relay
+	// Servers are used instead of those of the token broker and of the platform: none, when empty but not nil.
+	Servers []ICEServer `toml:"servers" empty:"kept"`
 	CAFile  string      `toml:"ca_file" path:"file"` // PEM for turns:, besides the system's roots
 	// Loopback lets media use the loopback interface: for labs on one machine only.
 	Loopback bool `toml:"loopback"`

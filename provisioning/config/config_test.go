@@ -136,7 +136,8 @@ max_call = "10m"
 codecs = ["pcma", "opus"]
 bandwidth_kbps = 64
 [ice]
-policy = "auto"
+policy = "all"
+servers = []
 prefetch = true
 trickle = true
 `)
@@ -162,7 +163,8 @@ trickle = true
 	want.Quiet = Quiet{From: "22:00", To: "07:30", Days: []string{"fri", "sat"}, Action: "reject"}
 	want.Buttons = []Button{{Name: "call", Targets: []string{"a", "b"}, Mode: "first", PerTarget: Duration(20 * time.Second), Rounds: 2, MaxCall: Duration(10 * time.Minute)}}
 	want.Audio.Codecs, want.Audio.BandwidthKbps = []string{"pcma", "opus"}, 64
-	want.ICE.Policy, want.ICE.Prefetch, want.ICE.Trickle = "auto", true, true
+	want.ICE.Policy, want.ICE.Prefetch, want.ICE.Trickle = "all", true, true
+	want.ICE.Servers = []ICEServer{} // none, not those of others
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}

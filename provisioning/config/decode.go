@@ -80,7 +80,7 @@ func (l *loader) setSlice(path string, f field, value any) {
 		l.wrongType(path, want, value)
 		return
 	}
-	if len(elements) == 0 { // the same as none
+	if len(elements) == 0 && !f.kept { // the same as none
 		f.SetZero()
 		return
 	}

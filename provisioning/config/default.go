@@ -28,7 +28,7 @@ func Default() *Config {
 			FEC:        true,
 			Codecs:     []string{"opus", "pcmu", "pcma"},
 		},
-		ICE:     ICE{Policy: "all"},
+		ICE:     ICE{Policy: "auto"},
 		Board:   Board{Profile: "sim"},
 		Control: Control{Socket: "/run/sidetone/control.sock"},
 		Log:     Log{Level: "info"},

@@ -64,7 +64,8 @@ func (e *encoder) keys(heading string, always bool, v, def reflect.Value) error 
 		head()
 	}
 	for i, f := range fields(v) {
-		if isTables(f.Value) || reflect.DeepEqual(f.Interface(), defaults[i].Interface()) {
+		none := f.kept && f.Len() == 0 && !f.IsNil() // which [[…]] cannot say
+		if isTables(f.Value) && !none || reflect.DeepEqual(f.Interface(), defaults[i].Interface()) {
 			continue
 		}
 		line, err := toml.Marshal(map[string]any{f.key: f.Interface()})

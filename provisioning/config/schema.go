@@ -11,6 +11,7 @@ import (
 type field struct {
 	key  string
 	path string // the path tag
+	kept bool   // an empty list is not the same as none
 	reflect.Value
 }
 
@@ -20,7 +21,7 @@ func fields(table reflect.Value) []field {
 	all := make([]field, t.NumField())
 	for i := range all {
 		f := t.Field(i)
-		all[i] = field{key: f.Tag.Get("toml"), path: f.Tag.Get("path"), Value: table.Field(i)}
+		all[i] = field{key: f.Tag.Get("toml"), path: f.Tag.Get("path"), kept: f.Tag.Get("empty") == "kept", Value: table.Field(i)}
 	}
 	return all
 }

@@ -51,7 +51,7 @@ type Appliance struct {
 
 	identity identity.Source
 	line     *verto.Client
-	servers  []media.ICEServer // from the config
+	servers  []media.ICEServer // from the config; nil: it has none to say
 	engine   *media.Engine
 	calls    *call.Manager
 	fleet    *fleet.Agent // nil: no broker is set
@@ -219,9 +219,12 @@ func (p *part) stop() {
 	}
 }
 
-// configuredServers reads the passwords of the configured ICE servers from their files.
+// configuredServers reads the passwords of the configured ICE servers from their files. Nil stays nil.
 func configuredServers(in []config.ICEServer) ([]media.ICEServer, error) {
-	var out []media.ICEServer
+	if in == nil {
+		return nil, nil
+	}
+	out := []media.ICEServer{}
 	for i, s := range in {
 		m := media.ICEServer{URLs: s.URLs, Username: s.Username}
 		if s.CredentialFile != "" {

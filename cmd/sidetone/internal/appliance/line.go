@@ -7,6 +7,8 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
+	"net/url"
+	"strings"
 	"time"
 
 	"sidetone/cmd/sidetone/internal/control"
@@ -81,21 +83,36 @@ func (a *Appliance) callConfig() call.Config {
 	}
 }
 
-// iceServers are the configured servers; without any, those that came with the token.
+// iceServers are those of one call: the configured ones, be there none; else those that came with the token, which are
+// fresh; else the platform's own.
 func (a *Appliance) iceServers(ctx context.Context) []media.ICEServer {
-	if len(a.servers) > 0 {
+	if a.servers != nil {
 		return a.servers
 	}
 	creds, err := a.identity.Credentials(ctx)
 	if err != nil {
-		a.log.Warn("no fresh TURN servers from the token broker; the call goes without", "err", err)
-		return nil
+		a.log.Warn("no fresh TURN servers from the token broker; the call goes without them", "err", err)
+	}
+	if len(creds.ICEServers) == 0 {
+		return platformServers(a.cfg.Line.URL)
 	}
 	var servers []media.ICEServer
 	for _, s := range creds.ICEServers {
 		servers = append(servers, media.ICEServer{URLs: s.URLs, Username: s.Username, Credential: s.Credential.Reveal()})
 	}
 	return servers
+}
+
+// platformServers are the STUN and TURN servers that belong to the platform at a line's URL; empty when none are known.
+func platformServers(lineURL string) []media.ICEServer {
+	u, err := url.Parse(lineURL)
+	if err != nil {
+		return nil
+	}
+	if host := u.Hostname(); host == "telnyx.com" || strings.HasSuffix(host, ".telnyx.com") {
+		return media.TelnyxServers()
+	}
+	return nil
 }
 
 // lineAdapter is the line as the call manager wants it.
