@@ -1,10 +1,8 @@
 package call
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -37,8 +35,7 @@ type live struct {
 	nextSample time.Time // zero: not measured
 	measured   bool
 	collector  *quality.Collector
-	logs       []quality.LogEntry
-	told       []quality.Warning // of ours, for the report
+	nextPart   time.Time // when a part of the report is due; zero: not by time
 
 	digitsSent chan<- error // who waits for the digits that are just being sent
 	modified   func(error)  // who waits for the modify that is just being sent
@@ -49,9 +46,13 @@ func (m *Manager) add(info Info) *live {
 	info.Created = m.cfg.Now()
 	info.mayRelay = m.cfg.RelayFallback
 	c := &live{info: info, collector: quality.NewCollector(m.cfg.Collector)}
+	if m.cfg.FlushInterval > 0 {
+		c.nextPart = time.Now().Add(m.cfg.FlushInterval)
+	}
 	c.ctx, c.cancel = context.WithCancel(m.ctx)
 	c.line = startWorker(&m.workers)
 	m.calls = append(m.calls, c)
+	m.logged.Store(true)
 	return c
 }
 
@@ -65,6 +66,7 @@ func (m *Manager) remove(c *live) {
 	if m.over = append(m.over, c.info); len(m.over) > maxOver {
 		m.over = m.over[1:]
 	}
+	m.logged.Store(len(m.calls) > 0)
 	c.cancel()
 	c.line.end()
 	if c.keys != nil {
@@ -87,7 +89,7 @@ func (m *Manager) step(c *live, in Input) bool {
 	c.info = next
 	switch {
 	case next.State != before.State:
-		m.note(c, "info", "state "+next.State.String(), next)
+		m.note(c, next)
 		m.emit(c, Event{Kind: StateChanged})
 		if next.State == Hangup {
 			c.nextSample = time.Time{}
@@ -204,7 +206,8 @@ func (m *Manager) act(c *live, a Action) {
 			m.post(c, Input{Kind: OnMediaClosed})
 		}
 	case MakeReport:
-		m.emit(c, Event{Kind: Reported, Report: m.report(c)})
+		s := m.summary(c)
+		m.emit(c, Event{Kind: Reported, Report: c.collector.Report(s), Last: c.collector.Last(s)})
 		m.remove(c)
 	}
 }
@@ -292,37 +295,6 @@ func (m *Manager) askLine(c *live, try int) {
 	})
 }
 
-// tell gives a warning or an error of the call out, and keeps it for the report.
-func (m *Manager) tell(c *live, code int) {
-	w := condition(code, m.cfg.Now())
-	if len(c.told) < maxTold {
-		c.told = append(c.told, w)
-	}
-	m.log.Debug(w.Message, "code", w.Code, "name", w.Name, "call_id", c.info.ID)
-	if len(c.logs) < maxLogs {
-		c.logs = append(c.logs, quality.LogEntry{Timestamp: w.Time, Level: "warn", Message: w.Name, Context: map[string]any{"code": w.Code}})
-	}
-	kind := Warned
-	if code >= firstError && code <= lastError {
-		kind = Errored
-	}
-	m.emit(c, Event{Kind: kind, Warning: &w})
-}
-
-func (m *Manager) collect(c *live, of *session, s quality.Sample) {
-	if c.info.State == Destroy || of != c.media {
-		return // the report is out, or others are measured
-	}
-	held, muted := c.info.State == Held, c.info.Muted
-	s.Held, s.Muted = s.Held || held, s.Muted || muted
-	of.flow.add(s, s.Held, s.Muted)
-	for _, w := range c.collector.Add(s) {
-		if c.info.State < Hangup {
-			m.emit(c, Event{Kind: Warned, Warning: &w})
-		}
-	}
-}
-
 func (m *Manager) duration(t Timer) time.Duration {
 	switch t {
 	case SetupTimer:
@@ -353,38 +325,4 @@ func (c *live) arm(t Timer, d time.Duration) {
 	if t != NoTimer {
 		c.deadline = time.Now().Add(d)
 	}
-}
-
-// note writes a line into the call's own log, which goes out with its report.
-func (m *Manager) note(c *live, level, message string, info Info) {
-	if len(c.logs) >= maxLogs {
-		return
-	}
-	e := quality.LogEntry{Timestamp: m.cfg.Now(), Level: level, Message: message}
-	if info.State == Hangup {
-		e.Context = map[string]any{"cause": info.Cause.Cause, "causeCode": info.CauseCode, "endedBy": string(info.EndedBy)}
-		if info.Error != "" {
-			e.Level = "warn"
-			e.Context["error"] = info.Error
-		}
-	}
-	c.logs = append(c.logs, e)
-}
-
-func (m *Manager) report(c *live) *quality.Report {
-	caller, destination := cmp.Or(c.info.CallerNumber, m.cfg.CallerNumber), c.info.Destination
-	if c.info.Direction == Inbound {
-		caller, destination = c.info.RemoteID, m.cfg.CallerNumber
-	}
-	r := c.collector.Report(quality.Summary{
-		CallID: c.info.ID, DestinationNumber: destination, CallerNumber: caller,
-		Direction: string(c.info.Direction), State: c.info.State.String(),
-		TelnyxSessionID: c.info.TelnyxSessionID, TelnyxLegID: c.info.TelnyxLegID, SDKVersion: m.cfg.SDKVersion,
-		StartTimestamp: c.info.Created, ActiveTimestamp: c.info.Active, EndTimestamp: c.info.Ended,
-		Cause: c.info.Cause.Cause, CauseCode: c.info.CauseCode, SIPCode: c.info.SIPCode, SIPReason: c.info.SIPReason,
-	})
-	r.Logs = append(r.Logs, c.logs...)
-	r.Warnings = append(r.Warnings, c.told...)
-	slices.SortStableFunc(r.Warnings, func(a, b quality.Warning) int { return a.Time.Compare(b.Time) })
-	return r
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -45,7 +46,12 @@ type Config struct {
 	Collector quality.CollectorConfig
 	// CallerNumber and SDKVersion go into the summary of reports.
 	CallerNumber, SDKVersion string
-	Logger                   *slog.Logger
+	// ClientSummary says how the device is set up, without anything secret; it goes into the summary as it is. May be nil.
+	ClientSummary any
+	// FlushInterval is how often a part of a long call's report is given out (Parted); 0: only when so much has come that it
+	// must be, and when the line is lost.
+	FlushInterval time.Duration
+	Logger        *slog.Logger
 }
 
 func (c *Config) fill() {
@@ -88,7 +94,7 @@ const (
 // MediaKind says what happened to a media session.
 type MediaKind string
 
-// Media events. Others may be passed, and are ignored.
+// Media events. Others may be passed; they stand in the report's timeline, and nothing more.
 const (
 	MediaConnected    MediaKind = "connected"
 	MediaDisconnected MediaKind = "disconnected" // may come back by itself
@@ -102,6 +108,7 @@ const (
 // MediaEvent is what a media session tells.
 type MediaEvent struct {
 	Kind  MediaKind
+	Time  time.Time // for the report's timeline; zero is now
 	Digit string
 	Err   error
 
@@ -120,7 +127,9 @@ const (
 	Warned       EventKind = "warning"    // Warning is set
 	Errored      EventKind = "call_error" // Warning is set, with the code of an error; the call may go on
 	DTMF         EventKind = "dtmf"       // Digit is set: the far side pressed a key
-	Reported     EventKind = "report"     // Report is set; the last event of each call
+	Measured     EventKind = "stats"      // Stats is set; each second while media is there
+	Parted       EventKind = "part"       // Report is what came since the last part; for the platform
+	Reported     EventKind = "report"     // Report and Last are set; the last event of each call
 )
 
 // Event is what happened to a call.
@@ -129,7 +138,11 @@ type Event struct {
 	Call    Info             `json:"call"`
 	Warning *quality.Warning `json:"warning,omitempty"`
 	Digit   string           `json:"digit,omitempty"`
+	Stats   *quality.Frame   `json:"stats,omitempty"`
 	Report  *quality.Report  `json:"report,omitempty"`
+	// Last is the end of the report for the platform: what came since the last part, and the same as Report where none was
+	// given out.
+	Last *quality.Report `json:"-"`
 }
 
 // SignalKind says what the line tells of a call.
@@ -166,7 +179,8 @@ type Signal struct {
 	Headers              []Header
 	ClientState          string
 	Reattached           []string
-	Lost                 bool // an address or a route that was there is gone
+	Socket               *quality.SocketClose // of SignalLineLost: how it ended, where that is known
+	Lost                 bool                 // an address or a route that was there is gone
 
 	TelnyxCallControlID, TelnyxSessionID, TelnyxLegID string
 }
@@ -204,8 +218,6 @@ const (
 	maxCalls      = 16   // at a time; all but one of them are being told that we are busy
 	maxCandidates = 64   // that wait for media
 	maxEvents     = 4096 // undelivered; warnings and digits beyond are dropped
-	maxLogs       = 1000 // lines in a report
-	maxTold       = 100  // warnings of ours in a report
 	maxOver       = 16   // ended calls that are remembered
 	maxUp         = 4    // calls that may ring, talk or be held at a time
 )
@@ -219,6 +231,7 @@ type Manager struct {
 	inbox  *queue[func()] // run by the owner
 	events chan Event
 	done   chan struct{}
+	logged atomic.Bool // there are calls whose logs are kept
 
 	// owned by Run
 	ctx     context.Context // of the calls; outlives Run's until the byes are said
@@ -333,7 +346,7 @@ func (m *Manager) emit(c *live, e Event) {
 	if c.busy && e.Kind != Reported {
 		return
 	}
-	if len(m.out) >= maxEvents && (e.Kind == Warned || e.Kind == DTMF) {
+	if len(m.out) >= maxEvents && (e.Kind == Warned || e.Kind == DTMF || e.Kind == Measured) {
 		return
 	}
 	e.Call = c.info
@@ -344,7 +357,7 @@ func (m *Manager) emit(c *live, e Event) {
 func (m *Manager) nextDue() time.Time {
 	next := time.Now().Add(time.Hour)
 	for _, c := range m.calls {
-		for _, t := range []time.Time{c.deadline, c.nextSample, c.answerAt, c.retireAt, c.badSince()} {
+		for _, t := range []time.Time{c.deadline, c.nextSample, c.answerAt, c.retireAt, c.badSince(), c.nextPart} {
 			if !t.IsZero() && t.Before(next) {
 				next = t
 			}
@@ -364,6 +377,9 @@ func (m *Manager) due(now time.Time) {
 		}
 		if t := c.retireAt; !t.IsZero() && !t.After(now) {
 			m.retire(c)
+		}
+		if t := c.nextPart; !t.IsZero() && !t.After(now) {
+			m.flush(c, quality.FlushReason{Type: quality.FlushBufferLimit})
 		}
 		if t := c.badSince(); !t.IsZero() && !t.After(now) {
 			c.media.badSince = now.Add(badAgain)
@@ -444,6 +460,9 @@ func (m *Manager) signal(s Signal) {
 	}}
 	switch {
 	case s.Kind == SignalLineLost, s.Kind == SignalDropped && s.CallID == "":
+		if s.Kind == SignalLineLost {
+			m.lineLost(s.Socket)
+		}
 		for _, c := range m.list() {
 			m.step(c, in)
 		}
@@ -457,6 +476,9 @@ func (m *Manager) signal(s Signal) {
 		}
 		return
 	case s.Kind == SignalReady:
+		for _, c := range m.calls {
+			c.collector.Mark("line_ready", m.cfg.Now())
+		}
 		m.reattached(s.Reattached)
 		return
 	case s.CallID == "":

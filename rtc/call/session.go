@@ -137,6 +137,7 @@ func (m *Manager) mediaEvent(c *live, s *session, e MediaEvent) {
 	if s.closing || c.info.State >= Hangup {
 		return
 	}
+	m.mark(c, e)
 	switch e.Kind {
 	case MediaConnected:
 		s.connected, s.badSince = true, time.Time{}

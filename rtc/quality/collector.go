@@ -75,14 +75,19 @@ func (c *Collector) Add(s Sample) []Warning {
 	}
 	due := c.watch.look(s, i)
 	for _, w := range due {
-		if len(c.warnings) < maxWarnings {
-			c.warnings = append(c.warnings, w)
-		} else {
-			c.dropped++
-		}
+		c.Warn(w)
 	}
 	c.prev = &s
 	return due
+}
+
+// Warn keeps a warning for the report that the samples do not tell of.
+func (c *Collector) Warn(w Warning) {
+	if len(c.warnings) >= maxWarnings {
+		c.dropped++
+		return
+	}
+	c.warnings = append(c.warnings, w)
 }
 
 func (c *Collector) keep(e Entry) {
