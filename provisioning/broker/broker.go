@@ -34,9 +34,11 @@ type Config struct {
 	Dir string
 	// ICEServers gives the TURN servers for a device, and when their password ends. Nil: none.
 	ICEServers func(name string) ([]ICEServer, time.Time)
-	// Revoked is called, outside every lock, with the name of a credential that was deleted, renamed or has expired:
+	// Revoked is called, outside every lock, with the id of a credential that was deleted, renamed or has expired:
 	// whoever is logged in by it has to go. Nil: nobody is told.
-	Revoked func(name string)
+	Revoked func(id string)
+	// TokenLife is how long a token lives, if its credential does. Zero: MaxTokenLife, which is also the most.
+	TokenLife time.Duration
 	// Now is the clock. Nil: time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -59,6 +61,7 @@ type Service struct {
 	mu       sync.Mutex
 	state    state
 	limits   map[string]*rate.Limiter // by device
+	requests map[string]TokenRequests // the same
 	strange  *rate.Limiter            // of requests with a secret that is nobody's
 	reported map[string]bool          // ids of expired credentials that Revoked knows of
 }
@@ -67,6 +70,9 @@ type Service struct {
 func New(cfg Config) (*Service, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.TokenLife <= 0 || cfg.TokenLife > MaxTokenLife {
+		cfg.TokenLife = MaxTokenLife
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -87,6 +93,7 @@ func New(cfg Config) (*Service, error) {
 		wake:     make(chan struct{}, 1),
 		state:    st,
 		limits:   map[string]*rate.Limiter{},
+		requests: map[string]TokenRequests{},
 		strange:  rate.NewLimiter(5, 50),
 		reported: map[string]bool{},
 	}
@@ -115,17 +122,17 @@ func (s *Service) Run(ctx context.Context) error {
 		case <-timer.C:
 		case <-s.wake:
 		}
-		names, next := s.expired()
-		for _, name := range names {
-			s.cfg.Logger.Info("credential expired", "name", name)
-			s.cfg.Revoked(name)
+		gone, next := s.expired()
+		for _, c := range gone {
+			s.cfg.Logger.Info("credential expired", "name", c.Name, "id", c.ID)
+			s.cfg.Revoked(c.ID)
 		}
 		timer.Reset(next)
 	}
 }
 
-// expired gives the names of credentials expired since the last look, and how long until the next one will be.
-func (s *Service) expired() (names []string, next time.Duration) {
+// expired gives the credentials expired since the last look, and how long until the next one will be.
+func (s *Service) expired() (gone []Credential, next time.Duration) {
 	next = time.Hour
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,13 +142,13 @@ func (s *Service) expired() (names []string, next time.Duration) {
 		case c.ExpiresAt == nil || s.reported[c.ID]:
 		case c.expired(now):
 			s.reported[c.ID] = true
-			names = append(names, c.Name)
+			gone = append(gone, *c)
 		default:
 			// A moment later than the expiry itself, so that the clock has passed it.
 			next = min(next, c.ExpiresAt.Sub(now)+time.Millisecond)
 		}
 	}
-	return names, next
+	return gone, next
 }
 
 // changed saves the state and makes Run look at it. Called with mu held, after a change that undo takes back when it

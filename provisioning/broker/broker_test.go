@@ -46,12 +46,13 @@ type fixture struct {
 	dir   string
 
 	mu      sync.Mutex
-	revoked []string
+	names   map[string]string // of credentials made, by id
+	revoked []string          // names
 }
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	f := &fixture{clock: &clock{t: noon}, dir: t.TempDir()}
+	f := &fixture{clock: &clock{t: noon}, dir: t.TempDir(), names: map[string]string{}}
 	f.reopen(t)
 	return f
 }
@@ -61,10 +62,10 @@ func (f *fixture) reopen(t testing.TB) {
 	var err error
 	f.Service, err = New(Config{
 		Dir: f.dir, Now: f.clock.now,
-		Revoked: func(name string) {
+		Revoked: func(id string) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.revoked = append(f.revoked, name)
+			f.revoked = append(f.revoked, f.names[id])
 		},
 		ICEServers: func(name string) ([]ICEServer, time.Time) {
 			return []ICEServer{{URLs: []string{"turn:127.0.0.1:3478"}, Username: "u:" + name, Credential: "p"}}, f.clock.now().Add(24 * time.Hour)
@@ -104,7 +105,11 @@ func (f *fixture) make(t testing.TB, body string) view {
 	if status != http.StatusCreated {
 		t.Fatalf("create: %d %s", status, answer)
 	}
-	return data(t, answer)
+	c := data(t, answer)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.names[c.ID] = c.Name
+	return c
 }
 
 func data(t testing.TB, answer string) view {
@@ -215,7 +220,7 @@ func TestStateSurvives(t *testing.T) {
 	if f.APIKey() != key {
 		t.Error("the API key changed")
 	}
-	if name, err := f.Authenticate(token, "", ""); name != "door1" || err != nil {
+	if name, _, err := f.Authenticate(token, "", ""); name != "door1" || err != nil {
 		t.Errorf("token: %s, %v", name, err)
 	}
 	if kept, err := f.Keep("door1", secrets); !kept || err != nil {
@@ -262,7 +267,7 @@ func TestChangeThatCannotBeSavedIsRefused(t *testing.T) {
 	if status != 500 || strings.Contains(answer, f.dir) {
 		t.Errorf("%d %s", status, answer)
 	}
-	if _, err := f.Authenticate(token, "", ""); err != nil {
+	if _, _, err := f.Authenticate(token, "", ""); err != nil {
 		t.Errorf("the credential is gone nevertheless: %v", err)
 	}
 	if f.revokedNames() != "" {
@@ -278,7 +283,7 @@ func TestRevokedIsCalled(t *testing.T) {
 	f.do(t, "PATCH", "/v2/telephony_credentials/"+c.ID, f.APIKey(), `{"name":"c"}`)
 	f.do(t, "PATCH", "/v2/telephony_credentials/"+c.ID, f.APIKey(), `{"tag":"x"}`)
 	f.do(t, "PATCH", "/v2/telephony_credentials/"+c.ID, f.APIKey(), `{"expires_at":"2026-02-01"}`)
-	if got := f.revokedNames(); got != "a b c" {
+	if got := f.revokedNames(); got != "a b b" { // deleted, renamed, expired
 		t.Errorf("revoked %q", got)
 	}
 }

@@ -133,45 +133,42 @@ func (s *Service) get(id string) (Credential, error) {
 // update changes a credential by change, unless it has expired.
 func (s *Service) update(id string, change func(*Credential)) (Credential, error) {
 	c, revoked, err := s.updateLocked(id, change)
-	if revoked != "" {
-		s.cfg.Revoked(revoked)
+	if revoked {
+		s.cfg.Revoked(id)
 	}
 	return c, err
 }
 
-func (s *Service) updateLocked(id string, change func(*Credential)) (c Credential, revoked string, err error) {
+func (s *Service) updateLocked(id string, change func(*Credential)) (c Credential, revoked bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.cfg.Now()
 	kept, err := s.find(id)
 	if err != nil {
-		return Credential{}, "", err
+		return Credential{}, false, err
 	}
 	if kept.expired(now) {
-		return Credential{}, "", ErrExpired
+		return Credential{}, false, ErrExpired
 	}
 	old := *kept
 	c = old
 	change(&c)
 	if err := checkName(c.Name); err != nil {
-		return Credential{}, "", err
+		return Credential{}, false, err
 	}
 	if c.Name == "" {
-		return Credential{}, "", &invalidError{"/name", "name must not be empty"}
+		return Credential{}, false, &invalidError{"/name", "name must not be empty"}
 	}
 	c.UpdatedAt = now.UTC()
 	*kept = c
 	if err := s.changed(func() { *kept = old }); err != nil {
-		return Credential{}, "", err
+		return Credential{}, false, err
 	}
-	switch {
-	case c.expired(now):
+	if c.expired(now) {
 		s.reported[c.ID] = true
-		return c, old.Name, nil
-	case c.Name != old.Name:
-		return c, old.Name, nil
+		return c, true, nil
 	}
-	return c, "", nil
+	return c, c.Name != old.Name, nil
 }
 
 // remove deletes a credential for good; tokens made of it are worth nothing from now on.
@@ -191,7 +188,7 @@ func (s *Service) remove(id string) (Credential, error) {
 		return Credential{}, err
 	}
 	s.cfg.Logger.Info("credential deleted", "name", c.Name, "id", id)
-	s.cfg.Revoked(c.Name)
+	s.cfg.Revoked(c.ID)
 	return *c, nil
 }
 

@@ -124,6 +124,7 @@ func (s *Service) handleDeviceToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c, ok := s.newest(name)
+	s.count(name, ok)
 	if !ok {
 		refuse(w, http.StatusForbidden, "10010", "Authorization failed",
 			"The credential of device "+name+" was deleted or has expired.", "")
@@ -136,6 +137,36 @@ func (s *Service) handleDeviceToken(w http.ResponseWriter, r *http.Request) {
 	}
 	servers, until := s.cfg.ICEServers(name)
 	writeJSON(w, http.StatusOK, deviceAnswer{Token: token, ExpiresAt: expires, ICEServers: servers, ICEServersExpires: until.UTC()})
+}
+
+// TokenRequests is how an enrolled device fared at the token broker.
+type TokenRequests struct {
+	Granted int         `json:"granted"`
+	Refused []time.Time `json:"refused"` // the newest ones, for want of a credential
+}
+
+const maxRefused = 100 // in TokenRequests
+
+// Requests tells of a device's requests for tokens since the service was started.
+func (s *Service) Requests(name string) TokenRequests {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.requests[name]
+	r.Refused = slices.Clone(r.Refused)
+	return r
+}
+
+func (s *Service) count(name string, granted bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.requests[name]
+	if granted {
+		r.Granted++
+	} else {
+		r.Refused = append(r.Refused, s.cfg.Now())
+		r.Refused = r.Refused[max(0, len(r.Refused)-maxRefused):]
+	}
+	s.requests[name] = r
 }
 
 // limit is the rate limiter of an enrolled device: two a second, thirty at once. A device asks once in hours.

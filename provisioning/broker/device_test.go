@@ -3,6 +3,7 @@ package broker
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,10 +53,10 @@ func TestDeviceToken(t *testing.T) {
 	if err := json.Unmarshal([]byte(answer), &got); err != nil {
 		t.Fatal(err)
 	}
-	if name, err := f.Authenticate(got.Token, "", ""); name != "door1" || err != nil {
+	if name, _, err := f.Authenticate(got.Token, "", ""); name != "door1" || err != nil {
 		t.Errorf("token: %s, %v", name, err)
 	}
-	if !got.ExpiresAt.Equal(noon.Add(TokenLife)) || !got.ICEServersExpires.Equal(noon.Add(24*time.Hour)) {
+	if !got.ExpiresAt.Equal(noon.Add(MaxTokenLife)) || !got.ICEServersExpires.Equal(noon.Add(24*time.Hour)) {
 		t.Errorf("expires %v, %v", got.ExpiresAt, got.ICEServersExpires)
 	}
 	if len(got.ICEServers) != 1 || got.ICEServers[0].Username != "u:door1" || got.ICEServers[0].Credential == "" {
@@ -80,6 +81,9 @@ func TestDeviceIsRevokedWithItsCredential(t *testing.T) {
 	f.make(t, `{"name":"door1"}`)
 	if status, answer := f.do(t, "POST", "/v1/devices/door1/token", secrets.TokenKey, ""); status != 200 {
 		t.Errorf("after a new credential: %d %s", status, answer)
+	}
+	if r := f.Requests("door1"); r.Granted != 1 || !slices.Equal(r.Refused, []time.Time{noon}) {
+		t.Errorf("requests %+v", r)
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// TokenLife is how long a token lives at most (Telnyx: 24 hours, or until its credential expires).
-const TokenLife = 24 * time.Hour
+// MaxTokenLife is how long a token lives at most (Telnyx: 24 hours, or until its credential expires).
+const MaxTokenLife = 24 * time.Hour
 
 // Words in the claims of our tokens.
 const (
@@ -57,7 +57,7 @@ func (s *Service) mint(id string) (token string, expires time.Time, err error) {
 	if c.expired(now) {
 		return "", time.Time{}, ErrExpired
 	}
-	expires = now.Add(TokenLife)
+	expires = now.Add(s.cfg.TokenLife)
 	if c.ExpiresAt != nil && c.ExpiresAt.Before(expires) {
 		expires = *c.ExpiresAt
 	}
@@ -77,23 +77,24 @@ func (s *Service) mint(id string) (token string, expires time.Time, err error) {
 	return token, expires, err
 }
 
-// Authenticate checks a login, either by a token or by SIP user name and password, and gives the name of its client.
-// Whatever is wrong, the error wraps ErrRefused and says why without repeating the secret.
-func (s *Service) Authenticate(token, user, password string) (name string, err error) {
+// Authenticate checks a login, either by a token or by SIP user name and password, and gives the name of its client and
+// the id of its credential. Whatever is wrong, the error wraps ErrRefused and says why without repeating the secret.
+func (s *Service) Authenticate(token, user, password string) (name, credentialID string, err error) {
+	var c Credential
 	if token != "" {
-		name, err = s.checkToken(token)
+		c, err = s.checkToken(token)
 	} else {
-		name, err = s.checkPassword(user, password)
+		c, err = s.checkPassword(user, password)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrRefused, err)
+		return "", "", fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	return name, nil
+	return c.Name, c.ID, nil
 }
 
-func (s *Service) checkToken(token string) (string, error) {
+func (s *Service) checkToken(token string) (Credential, error) {
 	if len(token) > maxToken {
-		return "", fmt.Errorf("token of %d bytes is longer than %d", len(token), maxToken)
+		return Credential{}, fmt.Errorf("token of %d bytes is longer than %d", len(token), maxToken)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,24 +109,24 @@ func (s *Service) checkToken(token string) (string, error) {
 	)
 	var cl claims
 	if _, err := parser.ParseWithClaims(token, &cl, func(*jwt.Token) (any, error) { return s.state.SigningKey, nil }); err != nil {
-		return "", err
+		return Credential{}, err
 	}
 	if cl.Type != tokenType {
-		return "", errors.New("token is not an access token")
+		return Credential{}, errors.New("token is not an access token")
 	}
 	c, err := s.find(cl.CredentialID)
 	switch {
 	case err != nil:
-		return "", errors.New("the credential of the token was deleted")
+		return Credential{}, errors.New("the credential of the token was deleted")
 	case c.Name != cl.Subject:
-		return "", errors.New("the token's subject is not its credential's name")
+		return Credential{}, errors.New("the token's subject is not its credential's name")
 	case c.expired(s.cfg.Now()):
-		return "", errors.New("the credential of the token has expired")
+		return Credential{}, errors.New("the credential of the token has expired")
 	}
-	return c.Name, nil
+	return *c, nil
 }
 
-func (s *Service) checkPassword(user, password string) (string, error) {
+func (s *Service) checkPassword(user, password string) (Credential, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Every credential is compared, so that the time taken says nothing about which user names exist.
@@ -137,9 +138,9 @@ func (s *Service) checkPassword(user, password string) (string, error) {
 	}
 	switch {
 	case found == nil:
-		return "", errors.New("user name or password is wrong")
+		return Credential{}, errors.New("user name or password is wrong")
 	case found.expired(s.cfg.Now()):
-		return "", errors.New("the credential has expired")
+		return Credential{}, errors.New("the credential has expired")
 	}
-	return found.Name, nil
+	return *found, nil
 }

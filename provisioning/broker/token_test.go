@@ -26,7 +26,7 @@ func TestTokenClaims(t *testing.T) {
 	if got["sub"] != "door1" || got["typ"] != "access" || got["credential_id"] != c.ID || got["jti"] == "" {
 		t.Errorf("claims %v", got)
 	}
-	if int64(got["iat"].(float64)) != noon.Unix() || int64(got["exp"].(float64)) != noon.Add(TokenLife).Unix() {
+	if int64(got["iat"].(float64)) != noon.Unix() || int64(got["exp"].(float64)) != noon.Add(MaxTokenLife).Unix() {
 		t.Errorf("iat %v, exp %v", got["iat"], got["exp"])
 	}
 	if other := f.token(t, c.ID); other == token {
@@ -42,12 +42,24 @@ func TestTokenEndsWithItsCredential(t *testing.T) {
 		t.Fatalf("expires %v, %v", expires, err)
 	}
 	f.clock.pass(59 * time.Minute)
-	if _, err := f.Authenticate(token, "", ""); err != nil {
+	if _, _, err := f.Authenticate(token, "", ""); err != nil {
 		t.Error(err)
 	}
 	f.clock.pass(time.Minute)
-	if _, err := f.Authenticate(token, "", ""); !errors.Is(err, ErrRefused) {
+	if _, _, err := f.Authenticate(token, "", ""); !errors.Is(err, ErrRefused) {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestTokenLife(t *testing.T) {
+	for life, want := range map[time.Duration]time.Duration{time.Minute: time.Minute, 0: MaxTokenLife, 48 * time.Hour: MaxTokenLife} {
+		s, err := New(Config{Dir: t.TempDir(), TokenLife: life, Now: func() time.Time { return noon }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, expires, err := s.Token("door1"); err != nil || !expires.Equal(noon.Add(want)) {
+			t.Errorf("life %v: a token ends at %v, %v", life, expires, err)
+		}
 	}
 }
 
@@ -58,7 +70,7 @@ func TestTokenMakesACredentialOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name, err := f.Authenticate(token, "", ""); name != "newcomer" || err != nil {
+		if name, _, err := f.Authenticate(token, "", ""); name != "newcomer" || err != nil {
 			t.Errorf("%s, %v", name, err)
 		}
 	}
@@ -149,7 +161,7 @@ func TestAuthenticate(t *testing.T) {
 		{name: "too long", token: strings.Repeat("a", maxToken+1)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			name, err := f.Authenticate(c.token, c.user, c.password)
+			name, _, err := f.Authenticate(c.token, c.user, c.password)
 			if name != c.want || (err == nil) != (c.want != "") {
 				t.Fatalf("name %q, error %v", name, err)
 			}
@@ -183,7 +195,7 @@ func FuzzAuthenticate(f *testing.F) {
 		if s == token {
 			return
 		}
-		if name, err := fx.Authenticate(s, "", ""); err == nil && !sameToken(s, token) {
+		if name, _, err := fx.Authenticate(s, "", ""); err == nil && !sameToken(s, token) {
 			t.Errorf("%q came in as %s", s, name)
 		}
 	})

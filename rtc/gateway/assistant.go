@@ -30,7 +30,7 @@ func (s *session) loginAnonymous(f *request) {
 		s.refuse(f, verto.CodeAuthenticationFailed, textAuthFailure)
 		return
 	}
-	s.enter(f, anonymousName(p.TargetID), verto.LoginParams{SessID: p.SessID, UserAgent: p.UserAgent}, speaks)
+	s.enter(f, Identity{Name: anonymousName(p.TargetID)}, verto.LoginParams{SessID: p.SessID, UserAgent: p.UserAgent}, speaks)
 }
 
 // message is an item of a conversation with an assistant.

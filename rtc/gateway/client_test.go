@@ -42,6 +42,12 @@ type lab struct {
 	*httptest.Server
 }
 
+// identityOf reads NAME, or NAME:CREDENTIAL.
+func identityOf(who string) Identity {
+	name, credential, _ := strings.Cut(who, ":")
+	return Identity{name, name + ":" + credential}
+}
+
 func startLab(t *testing.T, change ...func(*Config)) *lab {
 	t.Helper()
 	c := Config{
@@ -49,9 +55,9 @@ func startLab(t *testing.T, change ...func(*Config)) *lab {
 		Authenticate: func(p verto.LoginParams) (Identity, error) {
 			switch {
 			case p.Password == "good":
-				return Identity{p.User}, nil
+				return identityOf(p.User), nil
 			case strings.HasPrefix(p.Token, "good-"):
-				return Identity{strings.TrimPrefix(p.Token, "good-")}, nil
+				return identityOf(strings.TrimPrefix(p.Token, "good-")), nil
 			}
 			return Identity{}, errors.New("wrong")
 		},

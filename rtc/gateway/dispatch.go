@@ -191,27 +191,55 @@ func (s *session) login(f *request) {
 	if s.fs {
 		p = loginFreeSWITCH(p)
 	}
+	who, err := s.authenticate(p)
+	if err != nil {
+		s.refuseLogin(f, p, err)
+		return
+	}
+	s.enter(f, who, p, "")
+}
+
+func (s *session) authenticate(p verto.LoginParams) (Identity, error) {
 	who, err := s.g.cfg.Authenticate(p)
 	if err == nil && who.Name == "" {
 		err = errors.New("the credential has no name")
 	}
-	if err != nil {
-		s.log.Info("login refused", "user", p.User, "err", err)
-		text := textAuthFailure
-		if p.Token == "" {
-			text = textLoginWrong
-		}
-		s.refuse(f, verto.CodeAuthenticationFailed, text)
-		return
-	}
-	s.enter(f, who.Name, p, "")
+	return who, err
 }
 
-// enter registers who has proved to be name, or wants to talk to an assistant.
-func (s *session) enter(f *request, name string, p verto.LoginParams, assistant string) {
+func (s *session) refuseLogin(f *request, p verto.LoginParams, why error) {
+	s.log.Info("login refused", "user", p.User, "err", why)
+	s.g.sawRefusedLogin()
+	text := textAuthFailure
+	if p.Token == "" {
+		text = textLoginWrong
+	}
+	s.refuse(f, verto.CodeAuthenticationFailed, text)
+}
+
+// withdrawn tells whether a login ended while it was let in, which Kick may have been too early to see.
+func (s *session) withdrawn(f *request, who Identity, p verto.LoginParams) bool {
+	now, err := s.authenticate(p)
+	if err == nil && now != who {
+		err = errors.New("the credential was given another name")
+	}
+	if err == nil {
+		return false
+	}
+	s.refuseLogin(f, p, err)
+	s.g.Kick(who.Credential)
+	return true
+}
+
+// enter registers who has proved to be that, or wants to talk to an assistant.
+func (s *session) enter(f *request, who Identity, p verto.LoginParams, assistant string) {
 	if s.name != "" {
-		if name != s.name {
+		if who.Name != s.name {
 			s.refuse(f, verto.CodeAuthenticationFailed, errSessionInUse.Error())
+			return
+		}
+		s.g.renew(s, who.Credential)
+		if assistant == "" && s.withdrawn(f, who, p) {
 			return
 		}
 		// No clientReady after a renewal: a client ends its calls when the list lacks them.
@@ -219,12 +247,15 @@ func (s *session) enter(f *request, name string, p verto.LoginParams, assistant 
 		return
 	}
 	s.userAgent, s.assistant = userAgent(p.UserAgent), assistant
-	back, err := s.g.register(s, name, p.SessID)
+	back, err := s.g.register(s, who, p.SessID)
 	if err != nil {
 		s.refuse(f, verto.CodeAuthenticationFailed, err.Error())
 		if s.fs {
 			s.close(closePolicy, err.Error())
 		}
+		return
+	}
+	if assistant == "" && s.withdrawn(f, who, p) {
 		return
 	}
 	s.log.Info("client registered", "client", s.name, "user_agent", s.userAgent, "reattached", len(back))

@@ -39,7 +39,7 @@ func FuzzSession(f *testing.F) {
 		IP: net.IPv4(127, 0, 0, 1), Logger: slog.New(slog.DiscardHandler),
 		Authenticate: func(p verto.LoginParams) (Identity, error) {
 			if p.Token == "good" {
-				return Identity{"fuzz"}, nil
+				return Identity{Name: "fuzz"}, nil
 			}
 			return Identity{}, ErrNotRegistered
 		},
@@ -53,7 +53,7 @@ func FuzzSession(f *testing.F) {
 		}
 		g.registry = newRegistry()
 		s := g.newSession("fuzz", fs)
-		if _, err := g.register(s, "fuzz", ""); err != nil {
+		if _, err := g.register(s, Identity{Name: "fuzz"}, ""); err != nil {
 			t.Fatal(err)
 		}
 		c := g.newCall()

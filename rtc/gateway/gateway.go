@@ -7,22 +7,22 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
 	"sidetone/rtc/verto"
 )
 
-// Identity is who logged in.
-type Identity struct{ Name string }
+// Identity is who logged in, and by which of the credentials of that name.
+type Identity struct{ Name, Credential string }
 
 // ErrNotRegistered says that a client is not logged in.
 var ErrNotRegistered = errors.New("not registered: the client is not logged in")
 
 // Config is what a gateway needs to know. Zero durations have the defaults named.
 type Config struct {
-	// Authenticate tells who a login is, or refuses it with an error. The error is logged, not sent.
+	// Authenticate tells who a login is, or refuses it with an error. The error is logged, not sent. It is asked once
+	// more when the login is known to Kick: a credential that is withdrawn meanwhile lets nobody in.
 	Authenticate func(verto.LoginParams) (Identity, error)
 	// Known tells whether a name that is not logged in exists; it makes a call's 480 out of a 404. Nil: whoever has
 	// logged in once.
@@ -153,16 +153,22 @@ func (g *Gateway) peersFor(l *leg) *peerFactory {
 	return g.peers
 }
 
-// Kick ends the calls and the sockets of a client, as when its credential was deleted. It waits at most a second for
-// its calls to end.
-func (g *Gateway) Kick(name string) {
+// Kick ends the calls and the sockets of whoever is logged in by a credential, as when that was deleted. It waits at
+// most a second for the calls to end.
+func (g *Gateway) Kick(credential string) {
 	g.mu.Lock()
 	var legs []*leg
 	var sessions []*session
-	if c := g.clients[name]; c != nil {
-		sessions = slices.Clone(c.sessions)
+	for _, c := range g.clients {
+		for _, s := range c.sessions {
+			if s.credential == credential {
+				sessions = append(sessions, s)
+			}
+		}
 		for _, l := range c.legs {
-			legs = append(legs, l)
+			if l.credential == credential {
+				legs = append(legs, l)
+			}
 		}
 	}
 	g.mu.Unlock()

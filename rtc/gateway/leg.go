@@ -20,9 +20,10 @@ type leg struct {
 	fs          bool // of a client of the freeswitch personality
 
 	// Guarded by Gateway.mu.
-	session *session // nil while the client's socket is gone
-	sessid  string   // of the login that the leg belongs to
-	stats   *CallStats
+	session    *session // nil while the client's socket is gone
+	sessid     string   // of the login that the leg belongs to
+	credential string   // of that login, or of its renewal
+	stats      *CallStats
 
 	// Owned by the call.
 	inviteID uint32 // of our invite to the client

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -114,6 +115,16 @@ func TestRegistration(t *testing.T) {
 		t.Errorf("another name on the same socket: %s", dump(f))
 	}
 
+	if s := l.Stats(); s.Clients["door1"].Sessions[0].Logins != 2 || len(s.RefusedLogins) != 0 {
+		t.Errorf("stats are %s", dump(s))
+	}
+	if f := w.answer(w.request(verto.Login, verto.LoginParams{Token: "bad"})); f.Error == nil {
+		t.Errorf("a bad renewal: %s", dump(f))
+	}
+	if s := l.Stats(); s.Clients["door1"].Sessions[0].Logins != 2 || len(s.RefusedLogins) != 1 {
+		t.Errorf("stats are %s", dump(s))
+	}
+
 	_ = w.conn.CloseNow()
 	l.stats(t, "door1", "that it is gone", func(s ClientStats) bool { return !s.Registered && len(s.Sessions) == 0 })
 }
@@ -166,11 +177,58 @@ func TestKick(t *testing.T) {
 	w := l.login(t, "door1")
 	p := newPhone(t)
 	id := w.call("echo", p)
-	l.Kick("door1")
+	// Another socket of the same name, by another credential, and one that changed over to it.
+	other, renewed := l.login(t, "door1:other"), l.login(t, "door1")
+	renewed.ask(verto.Login, verto.LoginParams{User: "door1:other", Password: "good"}, nil)
+	kept := renewed.call("echo", newPhone(t))
+	l.Kick("door1:")
 	w.bye(id, "NORMAL_CLEARING", 16, 0)
 	w.closed()
-	l.stats(t, "door1", "that it is gone", func(s ClientStats) bool { return !s.Registered })
+	s := l.stats(t, "door1", "that it is gone", func(s ClientStats) bool { return len(s.Sessions) == 2 })
+	if !s.Registered || l.leg("door1", kept) == nil {
+		t.Errorf("after the other credential was withdrawn: %s", dump(s))
+	}
+	other.ask(verto.Ping, struct{}{}, nil)
+	l.Kick("door1:other")
+	renewed.bye(kept, "NORMAL_CLEARING", 16, 0)
+	renewed.closed()
+	other.closed()
 	l.Kick("nobody")
+}
+
+// A credential that is withdrawn while a login by it is on its way lets nobody in: whichever of the two is first.
+func TestLoginWhileItsCredentialIsWithdrawn(t *testing.T) {
+	for _, renewal := range []bool{false, true} {
+		var l *lab
+		var withdraw atomic.Bool // at the next login, just after it was found good
+		var deleted atomic.Bool
+		l = startLab(t, func(c *Config) {
+			good := c.Authenticate
+			c.Authenticate = func(p verto.LoginParams) (Identity, error) {
+				who, err := good(p)
+				if deleted.Load() {
+					return Identity{}, errors.New("deleted")
+				}
+				if withdraw.Load() {
+					deleted.Store(true)
+					l.Kick(who.Credential)
+				}
+				return who, err
+			}
+		})
+		w := l.connect(t)
+		user := "door1"
+		if renewal {
+			w.register(verto.LoginParams{User: "door1", Password: "good"})
+			user = "door1:other"
+		}
+		withdraw.Store(true)
+		if f := w.answer(w.request(verto.Login, verto.LoginParams{User: user, Password: "good"})); f.Error == nil || f.Error.Code != -32001 {
+			t.Errorf("renewal %t: %s", renewal, dump(f))
+		}
+		w.closed()
+		l.stats(t, "door1", "that it is gone", func(s ClientStats) bool { return !s.Registered })
+	}
 }
 
 func TestCloseSaysBye(t *testing.T) {

@@ -16,6 +16,7 @@ const (
 	maxCalls      = 100 // in Stats
 	maxCandidates = 500
 	maxReportIDs  = 20
+	maxRefused    = 100 // logins in Stats
 )
 
 // registry is who is there: guarded by Gateway.mu, which is never held while anything waits.
@@ -25,6 +26,7 @@ type registry struct {
 	sessions map[*session]struct{} // every socket, logged in or not
 	sessids  map[string]*session   // logged in
 	clients  map[string]*client    // by name, whoever has logged in once
+	refused  []time.Time           // logins
 }
 
 // client is a name and all that goes under it.
@@ -86,11 +88,12 @@ func (g *Gateway) disconnect(s *session) {
 	g.notify()
 }
 
-// register makes s the latest session of name. wanted is the sessid of an earlier login, or empty. Calls of that
+// register makes s the latest session of who. wanted is the sessid of an earlier login, or empty. Calls of that
 // earlier session go over to s; other calls of the name whose socket is gone end now.
 //
 // back are those of its calls that go on with s: each is offered new media by resume.
-func (g *Gateway) register(s *session, name, wanted string) (back []*leg, err error) {
+func (g *Gateway) register(s *session, who Identity, wanted string) (back []*leg, err error) {
+	name := who.Name
 	g.mu.Lock()
 	if g.closed {
 		g.mu.Unlock()
@@ -106,7 +109,8 @@ func (g *Gateway) register(s *session, name, wanted string) (back []*leg, err er
 		c = &client{name: name, legs: map[string]*leg{}}
 		g.clients[name] = c
 	}
-	s.name, s.sessid, s.since = name, s.sessidFor(wanted), time.Now()
+	s.name, s.credential, s.sessid, s.since = name, who.Credential, s.sessidFor(wanted), time.Now()
+	s.logins = 1
 	if older != nil {
 		s.sessid = wanted
 	}
@@ -115,7 +119,7 @@ func (g *Gateway) register(s *session, name, wanted string) (back []*leg, err er
 		switch {
 		case wanted != "" && l.sessid == wanted:
 			s.sessid = wanted
-			l.session = s
+			l.session, l.credential = s, who.Credential
 			if l.stats.State == CallActive {
 				back = append(back, l)
 			} else {
@@ -143,6 +147,26 @@ func (g *Gateway) register(s *session, name, wanted string) (back []*leg, err er
 	}
 	g.notify()
 	return back, nil
+}
+
+// renew notes by which credential s is logged in from now on, and its calls with it.
+func (g *Gateway) renew(s *session, credential string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s.credential = credential
+	s.logins++
+	for _, l := range g.clients[s.name].legs {
+		if l.session == s {
+			l.credential = credential
+		}
+	}
+}
+
+func (g *Gateway) sawRefusedLogin() {
+	g.mu.Lock()
+	g.refused = append(g.refused, time.Now())
+	g.refused = g.refused[max(0, len(g.refused)-maxRefused):]
+	g.mu.Unlock()
 }
 
 // resume offers new media to calls that go on with another socket.
@@ -227,7 +251,7 @@ func (g *Gateway) addLeg(s *session, id, direction string, c *call) (*leg, error
 	}
 	port := newPort()
 	l := &leg{
-		g: g, call: c, client: cl, id: id, session: s, sessid: s.sessid, telnyxLegID: uuid.NewString(), fs: s.fs,
+		g: g, call: c, client: cl, id: id, session: s, sessid: s.sessid, credential: s.credential, telnyxLegID: uuid.NewString(), fs: s.fs,
 		port: port, voice: newSpeaker(port),
 		stats: &CallStats{
 			ID: id, Direction: direction, Caller: c.callerName, Destination: c.calleeName,
@@ -279,7 +303,7 @@ func (g *Gateway) sawDebugReport(name string) {
 func (g *Gateway) Stats() Stats {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	out := Stats{Clients: map[string]ClientStats{}}
+	out := Stats{Clients: map[string]ClientStats{}, RefusedLogins: append([]time.Time{}, g.refused...)}
 	for name, c := range g.clients {
 		cs := ClientStats{
 			Registered:   len(c.sessions) > 0,
@@ -290,7 +314,7 @@ func (g *Gateway) Stats() Stats {
 			DebugReports: c.debugReports,
 		}
 		for _, s := range c.sessions {
-			cs.Sessions = append(cs.Sessions, SessionStats{VoiceSDKID: s.id, Remote: s.remote, UserAgent: s.userAgent, Since: s.since})
+			cs.Sessions = append(cs.Sessions, SessionStats{VoiceSDKID: s.id, Remote: s.remote, UserAgent: s.userAgent, Since: s.since, Logins: s.logins})
 		}
 		for _, call := range c.calls {
 			cs.Calls = append(cs.Calls, *call)

@@ -53,7 +53,9 @@ type session struct {
 
 	// Written by the reader under Gateway.mu: the reader reads them freely, others under Gateway.mu.
 	name, sessid, userAgent string
+	credential              string // of the newest login; empty for an anonymous one
 	since                   time.Time
+	logins                  int // the first and its renewals
 }
 
 func (g *Gateway) newSession(remote string, fs bool) *session {

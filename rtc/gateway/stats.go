@@ -5,6 +5,8 @@ import "time"
 // Stats is what the gateway knows of its clients, by name. Times that did not come yet are zero, and absent in JSON.
 type Stats struct {
 	Clients map[string]ClientStats `json:"clients"`
+	// RefusedLogins are the times of the newest ones, of whomever: a refused login says nothing sure about who it is.
+	RefusedLogins []time.Time `json:"refused_logins"`
 }
 
 // ClientStats is what is known of one client. Lists are bounded and begin with the oldest.
@@ -23,6 +25,7 @@ type SessionStats struct {
 	Remote     string    `json:"remote"` // address and port
 	UserAgent  string    `json:"user_agent,omitempty"`
 	Since      time.Time `json:"since"`
+	Logins     int       `json:"logins"` // the one that registered it, and its renewals
 }
 
 // Candidate is an ICE candidate that the gateway saw from a client, in its SDP or trickled.

@@ -14,13 +14,15 @@ import (
 	"syscall"
 	"time"
 
+	"sidetone/provisioning/broker"
 	"sidetone/rtc/gateway"
 	"sidetone/rtc/gateway/relay"
 )
 
 // Stats is what a lab knows of its clients, by name.
 type Stats struct {
-	Clients map[string]Client `json:"clients"`
+	Clients       map[string]Client `json:"clients"`
+	RefusedLogins []time.Time       `json:"refused_logins"` // the newest ones at the gateway
 }
 
 // Client is what gateway and TURN know of one client.
@@ -28,6 +30,8 @@ type Client struct {
 	gateway.ClientStats
 	// TURN is the traffic relayed by transport: udp, tcp and tls, always all three.
 	TURN map[string]relay.Traffic `json:"turn"`
+	// Tokens is how the device fared at the token broker.
+	Tokens broker.TokenRequests `json:"tokens"`
 }
 
 // Fault is trouble made on purpose.

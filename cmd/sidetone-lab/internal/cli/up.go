@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"slices"
 	"text/tabwriter"
+	"time"
 
 	"sidetone/cmd/sidetone-lab/internal/lab"
+	"sidetone/provisioning/broker"
 )
 
 // up runs a lab until ctx ends.
@@ -18,16 +20,21 @@ func up(ctx context.Context, e env, args []string) int {
 	asJSON := set.Bool("json", false, "print one line of JSON that says where everything is")
 	listen := set.String("listen", "", "where to listen, `HOST:PORT`; port 0: free ports (default "+lab.DefaultListen+")")
 	advertise := set.String("advertise", "", "the `address` by which guests and boards reach this lab")
+	life := set.Duration("token-life", broker.MaxTokenLife, "how long a token lives; at most a day")
 	level := set.String("log", "info", "log from this `level` on: debug, info, warn, error")
 	if _, code, ok := parse(e, set, args, 0, 0); !ok {
 		return code
+	}
+	if *life < time.Second || *life > broker.MaxTokenLife {
+		failed(e, fmt.Errorf("--token-life %s: say 1s to %s", *life, broker.MaxTokenLife))
+		return exitUsage
 	}
 	log, err := logger(e, *level)
 	if err != nil {
 		failed(e, err)
 		return exitUsage
 	}
-	l, err := lab.Start(ctx, lab.Config{Dir: *dir, Listen: *listen, Advertise: *advertise, Logger: log})
+	l, err := lab.Start(ctx, lab.Config{Dir: *dir, Listen: *listen, Advertise: *advertise, TokenLife: *life, Logger: log})
 	if err != nil {
 		return failed(e, err)
 	}

@@ -58,7 +58,8 @@ func (l *Lab) Ring(ctx context.Context, name, from string) (callID string, err e
 // Stats implements admin.Lab.
 func (l *Lab) Stats() admin.Stats {
 	clients := map[string]admin.Client{}
-	for name, c := range l.gateway.Stats().Clients {
+	signalling := l.gateway.Stats()
+	for name, c := range signalling.Clients {
 		clients[name] = admin.Client{ClientStats: c}
 	}
 	traffic := l.relay.Stats(ownerByCandidates(clients))
@@ -68,6 +69,8 @@ func (l *Lab) Stats() admin.Stats {
 		}
 	}
 	for name, c := range clients {
+		c.Tokens = l.tokens.Requests(name)
+		c.Tokens.Refused = orEmpty(c.Tokens.Refused)
 		c.TURN = map[string]relay.Traffic{}
 		for _, t := range transports {
 			c.TURN[t] = traffic[name][t]
@@ -79,7 +82,7 @@ func (l *Lab) Stats() admin.Stats {
 		c.Reports = orEmpty(c.Reports)
 		clients[name] = c
 	}
-	return admin.Stats{Clients: clients}
+	return admin.Stats{Clients: clients, RefusedLogins: orEmpty(signalling.RefusedLogins)}
 }
 
 // ownerByCandidates finds whose a relayed address is. The lab's own TURN login may be used by anybody; an address

@@ -31,9 +31,10 @@ var Version = "dev"
 
 // Config is what a lab is told.
 type Config struct {
-	Dir       string // for its state; made if absent
-	Listen    string // HOST:PORT; port 0: free ones; "": DefaultListen, or what Advertise asks for
-	Advertise string // the address by which others reach the lab; "": what it listens on
+	Dir       string        // for its state; made if absent
+	Listen    string        // HOST:PORT; port 0: free ones; "": DefaultListen, or what Advertise asks for
+	Advertise string        // the address by which others reach the lab; "": what it listens on
+	TokenLife time.Duration // of the tokens it gives out; 0: a day, which is also the most
 	Logger    *slog.Logger
 }
 
@@ -180,7 +181,8 @@ func (l *Lab) startServices(tlsConfig *tls.Config) (err error) {
 	l.onClose(func() { _ = l.relay.Close() })
 
 	if l.tokens, err = broker.New(broker.Config{
-		Dir: filepath.Join(l.dir, "tokens"), ICEServers: l.iceServers, Revoked: l.revoked, Logger: log.With("part", "tokens"),
+		Dir: filepath.Join(l.dir, "tokens"), ICEServers: l.iceServers, Revoked: l.revoked, TokenLife: l.cfg.TokenLife,
+		Logger: log.With("part", "tokens"),
 	}); err != nil {
 		return err
 	}
@@ -285,13 +287,11 @@ func (l *Lab) serve(tlsConfig *tls.Config) {
 }
 
 func (l *Lab) authenticate(p verto.LoginParams) (gateway.Identity, error) {
-	name, err := l.tokens.Authenticate(p.Token, p.User, p.Password)
-	return gateway.Identity{Name: name}, err
+	name, credential, err := l.tokens.Authenticate(p.Token, p.User, p.Password)
+	return gateway.Identity{Name: name, Credential: credential}, err
 }
 
-func (l *Lab) revoked(name string) {
-	l.gateway.Kick(name)
-}
+func (l *Lab) revoked(credential string) { l.gateway.Kick(credential) }
 
 func (l *Lab) mqttLogin(user, password string) bool {
 	if user == mqttAdmin {
