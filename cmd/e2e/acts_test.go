@@ -31,16 +31,6 @@ func TestTargets(t *testing.T) {
 		}
 	}
 	press()
-	has := func(words ...string) func([]byte) bool {
-		return func(b []byte) bool {
-			for _, w := range words {
-				if !strings.Contains(string(b), w) {
-					return false
-				}
-			}
-			return true
-		}
-	}
 	watch.await(t, "up/state/call", has(`"destination":"nobody"`, `"hangup"`, "UNALLOCATED_NUMBER"))
 	watch.await(t, "up/state/call", has(`"destination":"door2"`, `"state":"active"`))
 	press()

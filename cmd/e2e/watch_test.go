@@ -57,6 +57,7 @@ func eventually(t *testing.T, within time.Duration, what string, holds func() bo
 // watch is a subscriber on the lab's broker.
 type watch struct {
 	device string
+	client mqtt.Client
 	mu     sync.Mutex
 	seen   []message
 	news   chan struct{}
@@ -88,6 +89,7 @@ func (l *lab) subscribe(t *testing.T, device string) *watch {
 		t.Fatal("broker: ", tok.Error())
 	}
 	t.Cleanup(func() { c.Disconnect(100) })
+	w.client = c
 	tok := c.Subscribe("sidetone/v1/+/"+device+"/#", 1, func(_ mqtt.Client, m mqtt.Message) {
 		w.mu.Lock()
 		defer w.mu.Unlock()

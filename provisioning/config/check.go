@@ -17,7 +17,6 @@ const (
 	MinBitrate    = 6000   // bit/s, RFC 6716, section 2.1.1
 	MaxBitrate    = 510000 // bit/s, the same
 	MaxComplexity = 10     // libopus
-	maxSocketPath = 107    // sun_path of unix(7) less its final zero
 
 	maxRounds    = 100
 	maxBandwidth = 10000 // kbit/s
@@ -48,6 +47,7 @@ func (c *Config) problems() Problems {
 	k.name("device.fleet", c.Device.Fleet)
 	k.required("device.state_dir", c.Device.StateDir)
 	k.line(c.Line)
+	k.assistant(c.Assistant, c.Line)
 	k.quiet(c.Quiet)
 	k.buttons(c.Buttons)
 	k.audio(c.Audio)
@@ -58,9 +58,6 @@ func (c *Config) problems() Problems {
 	k.mqtt(c.MQTT)
 	k.oneOf("board.profile", c.Board.Profile, "sim")
 	k.required("control.socket", c.Control.Socket)
-	if n := len(c.Control.Socket); n > maxSocketPath {
-		k.add("control.socket", "is %d bytes long; unix sockets allow %d, so choose a shorter directory", n, maxSocketPath)
-	}
 	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	return k.problems
 }
@@ -82,7 +79,6 @@ func (k *checker) line(l Line) {
 			k.add("line.region", "is for the dialect telnyx only; leave it out")
 		}
 	}
-	k.credentials(l)
 	if len(l.ClientState) > maxState {
 		k.add("line.client_state", "is %d bytes long; %d are allowed", len(l.ClientState), maxState)
 	}
@@ -108,6 +104,26 @@ func (k *checker) line(l Line) {
 		if n := len(h.Name) + len(h.Value); n > maxHeader {
 			k.add(at+".value", "is too long: with its name it has %d bytes; %d are allowed", n, maxHeader)
 		}
+	}
+}
+
+func (k *checker) assistant(a Assistant, l Line) {
+	if a.TargetID == "" {
+		k.credentials(l)
+		return
+	}
+	k.required("assistant.target_type", a.TargetType)
+	if l.Dialect != "telnyx" {
+		k.add("assistant.target_id", "is for the dialect telnyx only; leave it out")
+	}
+	seen := map[string]bool{"conversation_id": true}
+	for i, p := range a.Params {
+		at := index("assistant.params", i) + ".name"
+		k.required(at, p.Name)
+		if seen[p.Name] {
+			k.add(at, "%q is set elsewhere too", p.Name)
+		}
+		seen[p.Name] = true
 	}
 }
 
@@ -200,8 +216,13 @@ func (k *checker) targets(at string, b Button) {
 		k.timeout(at+".per_target", b.PerTarget)
 	}
 	k.between(at+".rounds", b.Rounds, 0, maxRounds, "")
-	if b.MaxCall != 0 {
-		k.span(at+".max_call", b.MaxCall, time.Second, maxCall)
+	for _, limit := range []struct {
+		key string
+		d   Duration
+	}{{"no_answer", b.NoAnswer}, {"max_call", b.MaxCall}, {"after_door", b.AfterDoor}} {
+		if limit.d != 0 {
+			k.span(at+"."+limit.key, limit.d, time.Second, maxCall)
+		}
 	}
 }
 

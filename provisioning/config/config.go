@@ -32,16 +32,17 @@ func (d *Duration) UnmarshalText(b []byte) error {
 // Config is the whole file. Every value has a default; see default.toml for what each means. The path tag marks
 // what is relative to the file: "file" a path, "wav" the path in "wav:PATH".
 type Config struct {
-	Device  Device   `toml:"device"`
-	Line    Line     `toml:"line"`
-	Quiet   Quiet    `toml:"quiet"`
-	Buttons []Button `toml:"buttons"`
-	Audio   Audio    `toml:"audio"`
-	ICE     ICE      `toml:"ice"`
-	MQTT    MQTT     `toml:"mqtt"`
-	Board   Board    `toml:"board"`
-	Control Control  `toml:"control"`
-	Log     Log      `toml:"log"`
+	Device    Device    `toml:"device"`
+	Line      Line      `toml:"line"`
+	Assistant Assistant `toml:"assistant"`
+	Quiet     Quiet     `toml:"quiet"`
+	Buttons   []Button  `toml:"buttons"`
+	Audio     Audio     `toml:"audio"`
+	ICE       ICE       `toml:"ice"`
+	MQTT      MQTT      `toml:"mqtt"`
+	Board     Board     `toml:"board"`
+	Control   Control   `toml:"control"`
+	Log       Log       `toml:"log"`
 }
 
 // Device says who we are.
@@ -52,7 +53,7 @@ type Device struct {
 }
 
 // Line is the account on the voice platform. Of TokenFile, TokenCommand, TokenURL and Login the first that is set
-// counts.
+// counts, unless there is an Assistant.
 type Line struct {
 	URL            string   `toml:"url"`                        // wss://… or ws://…
 	CAFile         string   `toml:"ca_file" path:"file"`        // PEM; trusted besides the system's roots
@@ -86,6 +87,21 @@ type Header struct {
 	Value string `toml:"value"`
 }
 
+// Assistant is an AI assistant to which the line logs in without credentials. An empty TargetID means that there is none.
+type Assistant struct {
+	TargetType      string  `toml:"target_type"`
+	TargetID        string  `toml:"target_id"`
+	TargetVersionID string  `toml:"target_version_id"` // "": its main one
+	ConversationID  string  `toml:"conversation_id"`   // to go on with; "": a new one
+	Params          []Param `toml:"params"`            // for the assistant itself
+}
+
+// Param is one of an assistant's own.
+type Param struct {
+	Name  string `toml:"name"`
+	Value string `toml:"value"`
+}
+
 // Button is one button and whom it calls: Target alone, or Targets after one another.
 type Button struct {
 	Name      string   `toml:"name"`
@@ -95,7 +111,9 @@ type Button struct {
 	Mode      string   `toml:"mode"`       // sequence | first; "" is sequence
 	PerTarget Duration `toml:"per_target"` // no answer for so long ends one target's turn; 0: Line.SetupTimeout
 	Rounds    int      `toml:"rounds"`     // how often the whole list is called; 0 is once
+	NoAnswer  Duration `toml:"no_answer"`  // nobody has answered for so long: it gives up; 0: after the last round
 	MaxCall   Duration `toml:"max_call"`   // an answered call ends after this; 0: never
+	AfterDoor Duration `toml:"after_door"` // an answered call ends so long after the door was opened; 0: it goes on
 }
 
 // Modes of a button.
@@ -110,12 +128,17 @@ type Plan struct {
 	Mode      string        // ModeSequence or ModeFirst
 	PerTarget time.Duration // 0: as long as the line's SetupTimeout
 	Rounds    int           // 1 or more
+	NoAnswer  time.Duration // 0: no end
 	MaxCall   time.Duration // 0: no end
+	AfterDoor time.Duration // 0: no end
 }
 
 // Plan gives what a press of the button does.
 func (b Button) Plan() Plan {
-	p := Plan{Targets: b.Targets, Mode: b.Mode, PerTarget: time.Duration(b.PerTarget), Rounds: max(1, b.Rounds), MaxCall: time.Duration(b.MaxCall)}
+	p := Plan{
+		Targets: b.Targets, Mode: b.Mode, PerTarget: time.Duration(b.PerTarget), Rounds: max(1, b.Rounds),
+		NoAnswer: time.Duration(b.NoAnswer), MaxCall: time.Duration(b.MaxCall), AfterDoor: time.Duration(b.AfterDoor),
+	}
 	if b.Target != "" {
 		p.Targets = []string{b.Target}
 	}

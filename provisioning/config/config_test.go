@@ -131,7 +131,14 @@ targets = ["a", "b"]
 mode = "first"
 per_target = "20s"
 rounds = 2
+no_answer = "1m"
 max_call = "10m"
+after_door = "10s"
+[assistant]
+target_id = "concierge"
+target_version_id = "v2"
+conversation_id = "c-1"
+params = [{name = "language", value = "de"}]
 [audio]
 codecs = ["pcma", "opus"]
 bandwidth_kbps = 64
@@ -161,7 +168,8 @@ trickle = true
 	l.SecondCall, l.Muted, l.DTMF = "hold", true, "info"
 	l.Headers = []Header{{"X-Site", "lobby"}, {"x-door", ""}}
 	want.Quiet = Quiet{From: "22:00", To: "07:30", Days: []string{"fri", "sat"}, Action: "reject"}
-	want.Buttons = []Button{{Name: "call", Targets: []string{"a", "b"}, Mode: "first", PerTarget: Duration(20 * time.Second), Rounds: 2, MaxCall: Duration(10 * time.Minute)}}
+	want.Buttons = []Button{{Name: "call", Targets: []string{"a", "b"}, Mode: "first", PerTarget: Duration(20 * time.Second), Rounds: 2, NoAnswer: Duration(time.Minute), MaxCall: Duration(10 * time.Minute), AfterDoor: Duration(10 * time.Second)}}
+	want.Assistant = Assistant{"ai_assistant", "concierge", "v2", "c-1", []Param{{"language", "de"}}}
 	want.Audio.Codecs, want.Audio.BandwidthKbps = []string{"pcma", "opus"}, 64
 	want.ICE.Policy, want.ICE.Prefetch, want.ICE.Trickle = "all", true, true
 	want.ICE.Servers = []ICEServer{} // none, not those of others
@@ -184,8 +192,8 @@ func TestPlanOfAButton(t *testing.T) {
 	}{
 		{Button{Target: "a"}, Plan{Targets: []string{"a"}, Mode: ModeSequence, Rounds: 1}},
 		{
-			Button{Targets: []string{"a", "b"}, Mode: ModeFirst, PerTarget: Duration(time.Second), Rounds: 3, MaxCall: Duration(time.Minute)},
-			Plan{Targets: []string{"a", "b"}, Mode: ModeFirst, PerTarget: time.Second, Rounds: 3, MaxCall: time.Minute},
+			Button{Targets: []string{"a", "b"}, Mode: ModeFirst, PerTarget: Duration(time.Second), Rounds: 3, NoAnswer: Duration(2 * time.Minute), MaxCall: Duration(time.Minute), AfterDoor: Duration(9 * time.Second)},
+			Plan{Targets: []string{"a", "b"}, Mode: ModeFirst, PerTarget: time.Second, Rounds: 3, NoAnswer: 2 * time.Minute, MaxCall: time.Minute, AfterDoor: 9 * time.Second},
 		},
 	} {
 		if got := test.button.Plan(); !reflect.DeepEqual(got, test.want) {
@@ -294,10 +302,14 @@ func TestProblemsOneByOne(t *testing.T) {
 		"per target":          {credentials + "[[buttons]]\nname='a'\ntarget='b'\nper_target='2h'", "buttons[0].per_target must be from 1s to 1h, not 2h0m0s"},
 		"rounds":              {credentials + "[[buttons]]\nname='a'\ntarget='b'\nrounds=-1", "buttons[0].rounds must be from 0 to 100, not -1"},
 		"max call":            {credentials + "[[buttons]]\nname='a'\ntarget='b'\nmax_call='25h'", "buttons[0].max_call must be from 1s to 24h, not 25h0m0s"},
+		"no answer":           {credentials + "[[buttons]]\nname='a'\ntarget='b'\nno_answer='1ms'", "buttons[0].no_answer must be from 1s to 24h, not 1ms"},
+		"after door":          {credentials + "[[buttons]]\nname='a'\ntarget='b'\nafter_door='-1s'", "buttons[0].after_door must be from 1s to 24h, not -1s"},
+		"assistant's dialect": {"line.dialect = 'freeswitch'\nassistant.target_id = 'a'", "door1.toml:2:11: assistant.target_id is for the dialect telnyx only"},
+		"assistant's kind":    {"[assistant]\ntarget_id = 'a'\ntarget_type = ''", "door1.toml:3:1: assistant.target_type must not be empty"},
+		"assistant's params":  {"assistant = {target_id = 'a', params = [{name = 'conversation_id', value = 'x'}]}", `assistant.params[0].name "conversation_id" is set elsewhere too`},
 		"codec":               {credentials + "[audio]\ncodecs = ['mp3']", `audio.codecs[0] must be opus or pcmu or pcma, not "mp3"`},
 		"no codec":            {credentials + "[audio]\ncodecs = []", "door1.toml:4:1: audio.codecs must not be empty"},
 		"bandwidth":           {credentials + "[audio]\nbandwidth_kbps = -1", "audio.bandwidth_kbps must be from 0 to 10000 kbit/s, not -1"},
-		"socket too long":     {credentials + "[control]\nsocket='/" + strings.Repeat("x", 120) + "'", "door1.toml:4:1: control.socket is 121 bytes long"},
 		"timeout of nothing":  {credentials + "ring_timeout='0s'", "door1.toml:3:1: line.ring_timeout must be from 1s to 1h, not 0s"},
 		"ice scheme":          {credentials + "[[ice.servers]]\nurls=['turn://a']\nusername='a'\ncredential_file='b'", `door1.toml:4:1: ice.servers[0].urls has "turn://a"; write stun:HOST`},
 		"mqtt scheme":         {credentials + "[mqtt]\nurl='tcp://a'", `door1.toml:4:1: mqtt.url must be mqtts://HOST or mqtt://HOST, not "tcp://a"`},

@@ -17,7 +17,8 @@ func Default() *Config {
 			RingTimeout:  Duration(45 * time.Second),
 			SetupTimeout: Duration(60 * time.Second),
 		},
-		Quiet: Quiet{Action: QuietSilent},
+		Assistant: Assistant{TargetType: "ai_assistant"},
+		Quiet:     Quiet{Action: QuietSilent},
 		Audio: Audio{
 			Capture:    "auto",
 			Playback:   "auto",

@@ -45,7 +45,7 @@ type Info struct {
 	// Headers are ours on an outbound call, the caller's on an inbound one. ClientState is base64.
 	Headers         []Header `json:"headers,omitempty"`
 	ClientState     string   `json:"client_state,omitempty"`
-	PreferredCodecs []string `json:"preferred_codecs,omitempty"` // MIME types, best first; empty: media's own order
+	PreferredCodecs []string `json:"preferred_codecs,omitempty"` // opus, PCMU, PCMA: best first; empty: media's own order
 	Muted           bool     `json:"muted,omitempty"`            // the far side does not hear us
 	Deaf            bool     `json:"deaf,omitempty"`             // we do not hear the far side
 	// RecoveredCallID is set once the platform has re-attached the call after its line was lost.

@@ -11,8 +11,11 @@ import (
 
 // command steps a call that a person means.
 func (m *Manager) command(c *live, id string, in Input) error {
-	if c == nil {
-		return fmt.Errorf("%w: %q", ErrNoCall, id)
+	switch {
+	case c == nil && id == "":
+		return ErrNoCall
+	case c == nil:
+		return fmt.Errorf("%w %q", ErrNoCall, id)
 	}
 	if !m.step(c, in) {
 		return fmt.Errorf("the call is %s (%s): it cannot %s now", c.info.State, c.info.Direction, in.Kind)

@@ -32,7 +32,7 @@ type Config struct {
 	DTMF DTMFMode
 	// RelayFallback lets media that cannot be mended move to TURN (ice.policy auto).
 	RelayFallback bool
-	// StartMuted begins inbound calls with the microphone muted.
+	// StartMuted begins all calls with the microphone muted.
 	StartMuted bool
 	// RingTimeout ends an inbound call that nobody answers; 0 is 45 s.
 	RingTimeout time.Duration
@@ -188,7 +188,7 @@ type Signal struct {
 // Errors of the manager's commands.
 var (
 	ErrBusy       = errors.New("a call is up already: hang it up first")
-	ErrNoCall     = errors.New("there is no such call")
+	ErrNoCall     = errors.New("there is no call")
 	ErrNotRunning = errors.New("the call manager is not running")
 )
 
@@ -541,7 +541,7 @@ type DialRequest struct {
 	Headers                  []Header // names begin with X-
 	ClientState              string   // base64
 	Muted                    bool     // begin with the microphone muted
-	PreferredCodecs          []string // MIME types, best first; empty: media's own order
+	PreferredCodecs          []string // opus, PCMU, PCMA: best first; empty: media's own order
 	// Group lets calls of the same group be up together: the legs of one hunt.
 	Group string
 }
@@ -565,7 +565,7 @@ func (m *Manager) Dial(ctx context.Context, r DialRequest) (callID string, err e
 			ID: callID, Direction: Outbound, Destination: r.Destination, Relay: r.Relay, Group: r.Group,
 			CallerName: r.CallerName, CallerNumber: r.CallerNumber,
 			Headers: slices.Clone(r.Headers), ClientState: r.ClientState,
-			PreferredCodecs: slices.Clone(r.PreferredCodecs), Muted: r.Muted,
+			PreferredCodecs: slices.Clone(r.PreferredCodecs), Muted: r.Muted || m.cfg.StartMuted,
 		})
 		m.emit(c, Event{Kind: StateChanged})
 		m.step(c, Input{Kind: OnDial})

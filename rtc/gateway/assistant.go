@@ -33,12 +33,14 @@ func (s *session) loginAnonymous(f *request) {
 	s.enter(f, Identity{Name: anonymousName(p.TargetID)}, verto.LoginParams{SessID: p.SessID, UserAgent: p.UserAgent}, speaks)
 }
 
-// message is an item of a conversation with an assistant.
+// message is an item of a conversation with an assistant: one that says something, or what a tool gave.
 type message struct {
 	ID      string        `json:"id,omitempty"`
 	Type    string        `json:"type"`
 	Role    string        `json:"role,omitempty"`
 	Content []messagePart `json:"content,omitempty"`
+	CallID  string        `json:"call_id,omitempty"` // of the tool call
+	Output  string        `json:"output,omitempty"`
 }
 
 type messagePart struct {
@@ -46,16 +48,19 @@ type messagePart struct {
 	Text string `json:"text,omitempty"`
 }
 
-// converse answers what a client writes to its assistant with the same words. What has no id wants no result, and what
-// is no message no answer.
+// converse answers what a client writes to its assistant with the same words, and what a tool gave with that. What has
+// no id wants no result, and what says nothing no answer.
 func (s *session) converse(f *request) {
 	s.reply(f, verto.CallResult{SessID: s.sessid})
 	var p struct {
 		Type string  `json:"type"`
 		Item message `json:"item"`
 	}
-	if err := decode(f.Params, &p); err != nil || p.Type != "conversation.item.create" || p.Item.Type != "message" {
+	if err := decode(f.Params, &p); err != nil || p.Type != "conversation.item.create" {
 		return
+	}
+	if p.Item.Type == "function_call_output" && p.Item.CallID != "" {
+		p.Item.Content = []messagePart{{Type: "text", Text: p.Item.CallID + " gave " + p.Item.Output}}
 	}
 	answer := p
 	answer.Type = "conversation.item.created"
@@ -65,5 +70,7 @@ func (s *session) converse(f *request) {
 			answer.Item.Content = append(answer.Item.Content, messagePart{Type: "text", Text: part.Text})
 		}
 	}
-	s.request(verto.AIConversation, answer)
+	if len(answer.Item.Content) > 0 {
+		s.request(verto.AIConversation, answer)
+	}
 }

@@ -91,21 +91,3 @@ func TestAdvertise(t *testing.T) {
 		t.Error("the certificate is good for any address")
 	}
 }
-
-func TestControlSocketPathFits(t *testing.T) {
-	if got := controlSocket("/srv/lab", "door1"); got != "/srv/lab/door1.sock" {
-		t.Errorf("a short directory gives %s", got)
-	}
-	t.Setenv("TMPDIR", t.TempDir())
-	long := "/srv/" + strings.Repeat("x", 120)
-	one, other := controlSocket(long, "door1"), controlSocket(long+"y", "door1")
-	if one == other {
-		t.Error("two labs share a socket")
-	}
-	if again := controlSocket(long, "door1"); again != one {
-		t.Errorf("%s, then %s", one, again)
-	}
-	if len(t.TempDir()) < 60 && len(one) > maxSocketPath {
-		t.Errorf("%s is %d bytes", one, len(one))
-	}
-}

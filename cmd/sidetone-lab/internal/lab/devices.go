@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -9,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"sidetone/provisioning/broker"
 	"sidetone/provisioning/config"
@@ -32,9 +30,6 @@ var models = []model{
 	{name: "door2", display: "Back door", key: "2", target: "door1", autoAnswer: true},
 	{name: "kiosk1", display: "Kiosk", key: "3", target: "echo"},
 }
-
-// maxSocketPath is what unix(7) gives a socket's path, less its final zero.
-const maxSocketPath = 107
 
 // enroll sees to it that a device has secrets that the token service knows, those in its files still or fresh ones,
 // and a credential: one that was deleted is back after the lab's next start.
@@ -107,33 +102,8 @@ func (l *Lab) deviceConfig(m model) *config.Config {
 	c.MQTT.URL, c.MQTT.CAFile = url("mqtts", l.at.host, l.sockets.mqtts), ca
 	c.MQTT.Username, c.MQTT.PasswordFile = m.name, mqttPasswordFile(dir)
 	c.Board.Profile = "sim"
-	c.Control.Socket = controlSocket(l.dir, m.name)
+	c.Control.Socket = filepath.Join(l.dir, m.name+".sock")
 	return c
-}
-
-// controlSocket is where a device's control socket goes: beside its config, or, where that path is too long for a unix
-// socket, into a directory of temporary files that only we may enter.
-func controlSocket(dir, name string) string {
-	path := filepath.Join(dir, name+".sock")
-	if len(path) <= maxSocketPath {
-		return path
-	}
-	sum := sha256.Sum256([]byte(dir))
-	short := filepath.Join(os.TempDir(), fmt.Sprintf("sidetone-lab-%d-%x", os.Getuid(), sum[:6]))
-	if err := os.Mkdir(short, 0o700); err != nil && !isOurs(short) {
-		return path // and the device will say that it is too long
-	}
-	return filepath.Join(short, name+".sock")
-}
-
-// isOurs tells whether path is a directory of ours that nobody else may enter.
-func isOurs(path string) bool {
-	info, err := os.Lstat(path)
-	if err != nil || !info.IsDir() || info.Mode().Perm() != 0o700 {
-		return false
-	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	return ok && int(owner.Uid) == os.Getuid()
 }
 
 // certificateHosts are the names that the server certificate is good for.

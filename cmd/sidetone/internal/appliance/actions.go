@@ -2,19 +2,19 @@ package appliance
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"time"
 
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/rtc/call"
+	"sidetone/rtc/media"
 	"sidetone/rtc/verto"
 )
 
 // hangupGrace bounds the wait for a call's report after its end was asked for.
 const hangupGrace = 3 * time.Second
-
-var errNoCall = errors.New("there is no call")
 
 // Status implements control.Device.
 func (a *Appliance) Status(ctx context.Context) control.Status {
@@ -35,6 +35,20 @@ func (a *Appliance) Status(ctx context.Context) control.Status {
 	return s
 }
 
+// Dial implements control.Device.
+func (a *Appliance) Dial(ctx context.Context, r control.DialRequest) (callID string, err error) {
+	if len(r.Codecs) > 0 {
+		if err := media.CheckCodecs(r.Codecs); err != nil {
+			return "", err
+		}
+	}
+	return a.calls.Dial(ctx, call.DialRequest{
+		Destination: r.Destination, Relay: r.Relay, CallerName: r.CallerName, CallerNumber: r.CallerNumber,
+		Headers: r.Headers, ClientState: base64.StdEncoding.EncodeToString([]byte(r.ClientState)),
+		Muted: r.Muted, PreferredCodecs: r.Codecs,
+	})
+}
+
 // Call implements control.Device.
 func (a *Appliance) Call(ctx context.Context, r control.CallRequest, each func(control.Event)) error {
 	events, stop := a.watchers.watch()
@@ -43,7 +57,7 @@ func (a *Appliance) Call(ctx context.Context, r control.CallRequest, each func(c
 		return err
 	}
 	begin := time.Now()
-	id, err := a.calls.Dial(ctx, call.DialRequest{Destination: r.Destination, Relay: r.Relay})
+	id, err := a.Dial(ctx, r.DialRequest)
 	if err != nil {
 		return err
 	}
@@ -60,7 +74,7 @@ func (a *Appliance) Call(ctx context.Context, r control.CallRequest, each func(c
 				return errEnded
 			}
 			switch {
-			case e.Event == "line":
+			case e.CallID == "": // of the line
 				e.TMs = time.Since(begin).Milliseconds()
 			case e.CallID != id:
 				continue
@@ -110,42 +124,34 @@ func (a *Appliance) Do(ctx context.Context, act control.Act, callID string) erro
 	if !ok {
 		return fmt.Errorf("this firmware cannot %q a call", act)
 	}
-	id, err := a.theCall(ctx, callID)
-	if err != nil {
-		return err
-	}
-	return do(ctx, id)
+	return do(ctx, callID)
 }
 
 // DTMF implements control.Device.
 func (a *Appliance) DTMF(ctx context.Context, callID, digits string) error {
-	id, err := a.theCall(ctx, callID)
-	if err != nil {
-		return err
-	}
-	return a.calls.DTMF(ctx, id, digits)
+	return a.calls.DTMF(ctx, callID, digits)
 }
 
 // Transfer implements control.Device.
 func (a *Appliance) Transfer(ctx context.Context, callID, destination string) error {
-	id, err := a.theCall(ctx, callID)
-	if err != nil {
-		return err
-	}
-	return a.calls.Transfer(ctx, id, destination)
+	return a.calls.Transfer(ctx, callID, destination)
 }
 
-// theCall gives callID, or the newest call's id when that is empty.
-func (a *Appliance) theCall(ctx context.Context, callID string) (string, error) {
-	if callID != "" {
-		return callID, nil
+// Watch implements control.Device.
+func (a *Appliance) Watch(ctx context.Context, each func(control.Event) error) error {
+	events, stop := a.watchers.watch()
+	defer stop()
+	for {
+		select {
+		case e, ok := <-events:
+			if !ok {
+				return errEnded
+			}
+			if err := each(e); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return nil
+		}
 	}
-	var calls []call.Info
-	if err := a.do(ctx, func() { calls = a.view.live() }); err != nil {
-		return "", err
-	}
-	if len(calls) == 0 {
-		return "", errNoCall
-	}
-	return calls[len(calls)-1].ID, nil
 }

@@ -49,7 +49,7 @@ type Appliance struct {
 	profile board.Profile
 	started time.Time
 
-	identity identity.Source
+	identity identity.Source // nil: the line logs in to an assistant, without credentials
 	line     *verto.Client
 	servers  []media.ICEServer // from the config; nil: it has none to say
 	engine   *media.Engine
@@ -94,11 +94,13 @@ func New(opt Options) (*Appliance, error) {
 	if err != nil {
 		return nil, fmt.Errorf("line.%w", err)
 	}
-	a.identity, err = identity.New(identity.Config{
-		Line: cfg.Line, StateDir: cfg.Device.StateDir, Roots: lineRoots, Warn: a.warn, Logger: a.log,
-	})
-	if err != nil {
-		return nil, err
+	if cfg.Assistant.TargetID == "" {
+		a.identity, err = identity.New(identity.Config{
+			Line: cfg.Line, StateDir: cfg.Device.StateDir, Roots: lineRoots, Warn: a.warn, Logger: a.log,
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	iceRoots, err := config.Roots(cfg.ICE.CAFile)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"runtime"
 	"time"
@@ -37,18 +36,9 @@ func (a *Appliance) announce() {
 		Serial:       firstLine("/proc/device-tree/serial-number"),
 		BootID:       firstLine("/proc/sys/kernel/random/boot_id"),
 		AudioCard:    a.cfg.Audio.Playback,
-		Capabilities: capabilities(),
+		Capabilities: control.Commands(),
 		TS:           a.started.UTC().Format(time.RFC3339Nano),
 	})
-}
-
-// capabilities are the commands that the device takes.
-func capabilities() []string {
-	all := []string{"press", "dial", "dtmf", "transfer"}
-	for _, a := range control.Acts {
-		all = append(all, string(a.Act))
-	}
-	return all
 }
 
 // firstLine reads a small kernel file; what is not there is not known.
@@ -133,10 +123,10 @@ func (a *Appliance) onCommand(ctx context.Context, c fleet.Command) {
 	a.commands.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 		defer cancel()
-		result, err := a.obey(ctx, c)
+		result, err := control.Run(ctx, a, c.Name, c.Args)
 		if err != nil {
 			a.log.Warn("command", "name", c.Name, "by", c.By, "err", err)
-			a.fleet.Reply(c.ID, fleet.Reply{Code: 1, Error: err.Error()})
+			a.fleet.Reply(c.ID, fleet.Reply{Code: codeOf(err), Error: err.Error()})
 			return
 		}
 		a.fleet.Reply(c.ID, fleet.Reply{OK: true, Result: result})
@@ -145,31 +135,11 @@ func (a *Appliance) onCommand(ctx context.Context, c fleet.Command) {
 
 const commandTimeout = 10 * time.Second
 
-func (a *Appliance) obey(ctx context.Context, c fleet.Command) (result any, err error) {
-	var args struct {
-		Button      string `json:"button"`
-		Destination string `json:"destination"`
-		CallID      string `json:"call_id"`
-		Digits      string `json:"digits"`
+// codeOf is the code that an error has in Telnyx's tables; 1 for those that have none.
+func codeOf(err error) int {
+	var known interface{ Condition() quality.Condition }
+	if errors.As(err, &known) {
+		return known.Condition().Code
 	}
-	if len(c.Args) > 0 {
-		if err := json.Unmarshal(c.Args, &args); err != nil {
-			return nil, fmt.Errorf("args of %s: %w", c.Name, err)
-		}
-	}
-	switch c.Name {
-	case "press":
-		return nil, a.Press(ctx, args.Button)
-	case "dial":
-		if args.Destination == "" {
-			return nil, errors.New("dial needs args.destination")
-		}
-		id, err := a.calls.Dial(ctx, call.DialRequest{Destination: args.Destination})
-		return map[string]string{"call_id": id}, err
-	case "dtmf":
-		return nil, a.DTMF(ctx, args.CallID, args.Digits)
-	case "transfer":
-		return nil, a.Transfer(ctx, args.CallID, args.Destination)
-	}
-	return nil, a.Do(ctx, control.Act(c.Name), args.CallID)
+	return 1
 }

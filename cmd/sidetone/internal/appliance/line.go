@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,23 +24,34 @@ func (a *Appliance) lineConfig(roots *x509.CertPool) verto.Config {
 	if a.cfg.Line.Dialect == verto.FreeSWITCH.Name {
 		dialect = verto.FreeSWITCH
 	}
-	return verto.Config{
+	cfg := verto.Config{
 		URL: a.cfg.Line.URL, Dialect: dialect, Region: a.cfg.Line.Region, UserAgent: "sidetone/" + a.opt.Version,
-		TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		Credentials: func(ctx context.Context) (verto.Credentials, error) {
-			c, err := a.identity.Credentials(ctx)
-			if errors.Is(err, identity.ErrRefused) {
-				return verto.Credentials{}, refusedError{err}
-			}
-			return verto.Credentials{Token: c.Token.Reveal(), User: c.User, Password: c.Password.Reveal(), Expires: c.Expires}, err
-		},
-		Refused: a.identity.Invalidate,
-		Logger:  a.log,
+		TLS:    &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		Logger: a.log,
 	}
+	if t := a.cfg.Assistant; a.identity == nil {
+		cfg.Anonymous = &verto.Target{Type: t.TargetType, ID: t.TargetID, Version: t.TargetVersionID, ConversationID: t.ConversationID, Params: map[string]any{}}
+		for _, p := range t.Params {
+			cfg.Anonymous.Params[p.Name] = p.Value
+		}
+		return cfg
+	}
+	cfg.Refused = a.identity.Invalidate
+	cfg.Credentials = func(ctx context.Context) (verto.Credentials, error) {
+		c, err := a.identity.Credentials(ctx)
+		if errors.Is(err, identity.ErrRefused) {
+			return verto.Credentials{}, refusedError{err}
+		}
+		return verto.Credentials{Token: c.Token.Reveal(), User: c.User, Password: c.Password.Reveal(), Expires: c.Expires}, err
+	}
+	return cfg
 }
 
 // keepLogin keeps the credentials fresh, and logs in with new ones on the line that is up.
 func (a *Appliance) keepLogin(ctx context.Context) {
+	if a.identity == nil {
+		return
+	}
 	var keeper part
 	keeper.start(ctx, a.identity.Run)
 	defer keeper.stop()
@@ -89,6 +101,9 @@ func (a *Appliance) iceServers(ctx context.Context) []media.ICEServer {
 	if a.servers != nil {
 		return a.servers
 	}
+	if a.identity == nil {
+		return platformServers(a.cfg.Line.URL)
+	}
 	creds, err := a.identity.Credentials(ctx)
 	if err != nil {
 		a.log.Warn("no fresh TURN servers from the token broker; the call goes without them", "err", err)
@@ -127,11 +142,13 @@ func (l lineAdapter) Invite(ctx context.Context, c call.Info, sdp string) error 
 	p.Dialog.CallerIDName = cmp.Or(c.CallerName, ours.CallerName)
 	p.Dialog.CallerIDNumber = cmp.Or(c.CallerNumber, ours.CallerNumber)
 	p.Dialog.ClientState = cmp.Or(c.ClientState, base64.StdEncoding.EncodeToString([]byte(ours.ClientState)))
-	for _, h := range ours.Headers {
-		p.Dialog.CustomHeaders = append(p.Dialog.CustomHeaders, verto.Header(h))
-	}
 	for _, h := range c.Headers {
 		p.Dialog.CustomHeaders = append(p.Dialog.CustomHeaders, verto.Header(h))
+	}
+	for _, h := range ours.Headers { // the call's own win
+		if !slices.ContainsFunc(c.Headers, func(o call.Header) bool { return strings.EqualFold(o.Name, h.Name) }) {
+			p.Dialog.CustomHeaders = append(p.Dialog.CustomHeaders, verto.Header(h))
+		}
 	}
 	return l.request(ctx, verto.Invite, p)
 }

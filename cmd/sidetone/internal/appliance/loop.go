@@ -92,6 +92,10 @@ func (a *Appliance) onLine(e verto.Event) {
 	if c := e.Condition; c != nil && !c.Cleared {
 		a.watchers.tell(control.Event{Event: "warning", Code: c.Code, Name: c.Name, Message: c.Message})
 	}
+	if e.AI != nil {
+		a.assistantSays(e.AI)
+		return
+	}
 	if e.Status == nil {
 		a.signal(e)
 		return

@@ -22,7 +22,7 @@ func Once(ctx context.Context, opt Options, r control.CallRequest, each func(con
 	if err != nil {
 		return err
 	}
-	if _, err := a.identity.Credentials(ctx); errors.Is(err, identity.ErrUnusable) {
+	if err := a.unusable(ctx); err != nil {
 		return &control.RefusedError{Status: verto.Status{
 			State: verto.Refused, Code: verto.CodeLoginFailed, Name: "LOGIN_FAILED", Message: err.Error(), Since: time.Now(),
 		}}
@@ -38,6 +38,17 @@ func Once(ctx context.Context, opt Options, r control.CallRequest, each func(con
 	}
 	stop()
 	return a.Call(ctx, r, each)
+}
+
+// unusable tells why nobody needs to ask the platform whether it takes the credentials; nil when it should be asked.
+func (a *Appliance) unusable(ctx context.Context) error {
+	if a.identity == nil {
+		return nil
+	}
+	if _, err := a.identity.Credentials(ctx); errors.Is(err, identity.ErrUnusable) {
+		return err
+	}
+	return nil
 }
 
 func registered(ctx context.Context, events <-chan control.Event) error {

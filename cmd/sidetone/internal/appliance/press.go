@@ -73,10 +73,22 @@ func (a *Appliance) pressed(b config.Button) func(context.Context) error {
 		plan.PerTarget = time.Duration(a.cfg.Line.SetupTimeout)
 	}
 	h, actions := hunt.Start(hunt.Plan{
-		Targets: plan.Targets, Mode: hunt.Mode(plan.Mode), PerTarget: plan.PerTarget, Rounds: plan.Rounds, MaxCall: plan.MaxCall,
+		Targets: plan.Targets, Mode: hunt.Mode(plan.Mode), PerTarget: plan.PerTarget, Rounds: plan.Rounds,
+		NoAnswer: plan.NoAnswer, MaxCall: plan.MaxCall, AfterDoor: plan.AfterDoor,
 	}, now)
 	a.view.hunt, a.view.group = h, uuid.NewString()
 	return func(ctx context.Context) error { return a.follow(ctx, actions) }
+}
+
+// DoorOpened implements control.Device.
+func (a *Appliance) DoorOpened(ctx context.Context) error {
+	if err := a.do(ctx, func() { a.hunted(hunt.Input{Kind: hunt.DoorOpened, Time: time.Now()}) }); err != nil {
+		return err
+	}
+	if a.fleet != nil {
+		a.fleet.Event("door", map[string]any{"state": "open"})
+	}
+	return nil
 }
 
 // hunted tells the hunt, in the loop, what happened; what it wants is for follow.

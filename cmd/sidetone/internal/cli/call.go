@@ -20,7 +20,7 @@ func placeCall(ctx context.Context, e env, args []string) int {
 	in := set.String("in", "", "a WAV `file` to say instead of the microphone")
 	out := set.String("out", "", "a WAV `file` to write what is heard to")
 	length := set.Duration("for", 0, "hang up this long after the call is active; 0 stays until the other side ends it")
-	relay := set.Bool("relay", false, "media through TURN only")
+	how := dialFlags(set)
 	asJSON := set.Bool("json", false, "print an event a line as JSON, the report last")
 	cfg, words, code := prepare(e, set, file, args, 1, 1)
 	if cfg == nil {
@@ -31,7 +31,7 @@ func placeCall(ctx context.Context, e env, args []string) int {
 		return exitUsage
 	}
 	p := printer{env: e, json: *asJSON}
-	request := control.CallRequest{Destination: words[0], For: *length, Relay: *relay}
+	request := control.CallRequest{DialRequest: how(words[0]), For: *length}
 	var err error
 	if *in == "" && *out == "" && control.Alive(cfg.Control.Socket) {
 		err = control.NewClient(cfg.Control.Socket).Call(ctx, request, p.event)

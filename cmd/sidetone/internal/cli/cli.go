@@ -41,16 +41,21 @@ type env struct {
 func commands() []command {
 	all := []command{
 		{"run", "--config F", "log in, keep the line, place and answer calls", run},
-		{"call", "--config F [--in A.wav] [--out B.wav] [--for 10s] [--relay] [--json] DEST", "place one call and report on it", placeCall},
-		{"press", "--config F [BUTTON]", "press a button of the running device", press},
-		{"dtmf", "--config F DIGITS", "send digits in the call; a comma is a pause", dtmf},
-		{"transfer", "--config F DEST", "hand the call on, where the platform can", transfer},
+		{"call", "--config F [--in A.wav] [--out B.wav] [--for 10s] [--relay] [--json] DEST", "place one call and report on it; -h has more flags", placeCall},
+		{"press", "--config F [BUTTON]", "press a button of the running device", press.run},
+		{"door-opened", "--config F", "the door is open: a button's after_door begins", doorOpened.run},
+		{"dial", "--config F [flags of call] DEST", "have the running device call, and print the call's id", dial.run},
+		{"dtmf", "--config F [--call ID] DIGITS", "send digits in the call; a comma is a pause", dtmf.run},
+		{"transfer", "--config F [--call ID] DEST", "hand the call on, where the platform can", transfer.run},
+		{"say", "--config F [--image URL] TEXT", "write to the AI assistant", say.run},
+		{"tool-result", "--config F ID OUTPUT", "give the AI assistant what the tool call of that id gave", toolResult.run},
+		{"watch", "--config F", "print what happens on the running device, an event a line as JSON", watch},
 		{"status", "--config F [--json]", "what the running device is doing", status},
 		{"config", "check --config F", "check a config file; `config default` prints the commented reference", configCommand},
 		{"version", "", "print the version", version},
 	}
 	for _, a := range control.Acts {
-		all = append(all, command{string(a.Act), "--config F", a.About, act(a.Act)})
+		all = append(all, command{string(a.Act), "--config F [--call ID]", a.About, act(a.Act).run})
 	}
 	return all
 }

@@ -1,60 +1,136 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
+	"strings"
 	"time"
 
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/provisioning/config"
+	"sidetone/rtc/call"
 )
 
 // localTimeout bounds what a command waits for the daemon.
 const localTimeout = 10 * time.Second
 
-func press(ctx context.Context, e env, args []string) int {
-	return local(ctx, e, "press", args, 0, 1, func(ctx context.Context, c *control.Client, words []string) error {
-		button := ""
-		if len(words) > 0 {
-			button = words[0]
-		}
-		return c.Press(ctx, button)
-	})
+// remote is a sub-command that has the running device do one of control.Commands.
+type remote struct {
+	command     string
+	least, most int // words
+	// request makes the request; words are there when it is called, and so are the flags that it may have made of set.
+	request func(set *flag.FlagSet) func(words []string) any
 }
 
-// act makes the sub-command of an act.
-func act(a control.Act) func(context.Context, env, []string) int {
-	return func(ctx context.Context, e env, args []string) int {
-		return local(ctx, e, string(a), args, 0, 0, func(ctx context.Context, c *control.Client, _ []string) error {
-			return c.Do(ctx, a, "")
-		})
-	}
-}
-
-func dtmf(ctx context.Context, e env, args []string) int {
-	return local(ctx, e, "dtmf", args, 1, 1, func(ctx context.Context, c *control.Client, words []string) error {
-		return c.DTMF(ctx, "", words[0])
-	})
-}
-
-func transfer(ctx context.Context, e env, args []string) int {
-	return local(ctx, e, "transfer", args, 1, 1, func(ctx context.Context, c *control.Client, words []string) error {
-		return c.Transfer(ctx, "", words[0])
-	})
-}
-
-// local runs do against the daemon of the config, with least to most further words.
-func local(ctx context.Context, e env, name string, args []string, least, most int, do func(context.Context, *control.Client, []string) error) int {
-	set, file := flags(e, name)
-	cfg, words, code := prepare(e, set, file, args, least, most)
+func (r remote) run(ctx context.Context, e env, args []string) int {
+	set, file := flags(e, r.command)
+	request := r.request(set)
+	cfg, words, code := prepare(e, set, file, args, r.least, r.most)
 	if cfg == nil {
 		return code
 	}
 	ctx, cancel := context.WithTimeout(ctx, localTimeout)
 	defer cancel()
-	if err := do(ctx, control.NewClient(cfg.Control.Socket), words); err != nil {
+	var result json.RawMessage
+	if err := control.NewClient(cfg.Control.Socket).Do(ctx, r.command, request(words), &result); err != nil {
+		return failed(e, exitFailed, err)
+	}
+	if result != nil {
+		fmt.Fprintf(e.out, "%s\n", bytes.TrimSpace(result))
+	}
+	return exitOK
+}
+
+// plain is a request of words alone.
+func plain(request func(words []string) any) func(*flag.FlagSet) func([]string) any {
+	return func(*flag.FlagSet) func([]string) any { return request }
+}
+
+// ofCall is a request about a call, which --call names.
+func ofCall(request func(callID string, words []string) any) func(*flag.FlagSet) func([]string) any {
+	return func(set *flag.FlagSet) func([]string) any {
+		id := set.String("call", "", "the call's `id`; without it the one that fits")
+		return func(words []string) any { return request(*id, words) }
+	}
+}
+
+var (
+	press = remote{"press", 0, 1, plain(func(words []string) any {
+		return control.PressRequest{Button: strings.Join(words, "")}
+	})}
+	doorOpened = remote{"door-opened", 0, 0, plain(func([]string) any { return struct{}{} })}
+	dial       = remote{"dial", 1, 1, func(set *flag.FlagSet) func([]string) any {
+		request := dialFlags(set)
+		return func(words []string) any { return request(words[0]) }
+	}}
+	dtmf = remote{"dtmf", 1, 1, ofCall(func(id string, words []string) any {
+		return control.DTMFRequest{CallID: id, Digits: words[0]}
+	})}
+	transfer = remote{"transfer", 1, 1, ofCall(func(id string, words []string) any {
+		return control.TransferRequest{CallID: id, Destination: words[0]}
+	})}
+	say = remote{"say", 1, 1, func(set *flag.FlagSet) func([]string) any {
+		var images words
+		set.Var(&images, "image", "a picture's `URL`; may be given several times")
+		return func(words []string) any { return control.SayRequest{Text: words[0], Images: images} }
+	}}
+	toolResult = remote{"tool-result", 2, 2, plain(func(words []string) any {
+		return control.ToolResultRequest{ToolCallID: words[0], Output: words[1]}
+	})}
+)
+
+// act makes the sub-command of an act.
+func act(a control.Act) remote {
+	return remote{string(a), 0, 0, ofCall(func(id string, _ []string) any { return control.CallIDRequest{CallID: id} })}
+}
+
+// words is a flag that may be given several times.
+type words []string
+
+func (w *words) String() string { return strings.Join(*w, ", ") }
+
+func (w *words) Set(s string) error {
+	*w = append(*w, s)
+	return nil
+}
+
+// dialFlags are the flags that say how to call.
+func dialFlags(set *flag.FlagSet) func(destination string) control.DialRequest {
+	var r control.DialRequest
+	set.BoolVar(&r.Relay, "relay", false, "media through TURN only")
+	set.BoolVar(&r.Muted, "muted", false, "begin with the microphone off")
+	set.StringVar(&r.CallerName, "caller-name", "", "the `name` that the called party sees")
+	set.StringVar(&r.CallerNumber, "caller-number", "", "the `number` that the called party sees")
+	set.StringVar(&r.ClientState, "client-state", "", "any `text` for the platform to hand on")
+	set.Func("header", "a SIP header, as `X-Name=value`; may be given several times", func(s string) error {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok {
+			return errors.New("write it X-Name=value")
+		}
+		r.Headers = append(r.Headers, call.Header{Name: name, Value: value})
+		return nil
+	})
+	set.Var((*words)(&r.Codecs), "codec", "a `codec` to offer, opus, pcmu or pcma, best first; may be given several times")
+	return func(destination string) control.DialRequest {
+		r.Destination = destination
+		return r
+	}
+}
+
+// watch prints what happens on the running device, an event a line as JSON, until it is interrupted.
+func watch(ctx context.Context, e env, args []string) int {
+	set, file := flags(e, "watch")
+	cfg, _, code := prepare(e, set, file, args, 0, 0)
+	if cfg == nil {
+		return code
+	}
+	out := json.NewEncoder(e.out)
+	if err := control.NewClient(cfg.Control.Socket).Watch(ctx, func(event control.Event) { out.Encode(event) }); err != nil && ctx.Err() == nil {
 		return failed(e, exitFailed, err)
 	}
 	return exitOK

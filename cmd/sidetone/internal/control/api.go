@@ -4,6 +4,7 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"sidetone/board/indicator"
@@ -14,9 +15,9 @@ import (
 
 // Event is one thing that happened, as it goes to `sidetone call --json` and to every other watcher.
 type Event struct {
-	// Event is "state", "warning", "dtmf", "report", "line", "error", or "media", whose Name says what happened first:
-	// connected, first_packet_sent, first_packet_received, first_sound_played. When the sound of a call moves to another
-	// session, as at a re-attach, the first three come again, and first_packet_received has GapMs.
+	// Event is "state", "warning", "dtmf", "report", "line", "error", "assistant", or "media", whose Name says what
+	// happened first: connected, first_packet_sent, first_packet_received, first_sound_played. When the sound of a call
+	// moves to another session, as at a re-attach, the first three come again, and first_packet_received has GapMs.
 	Event string `json:"event"`
 	// TMs is the time since the call was asked for, in milliseconds.
 	TMs       int64           `json:"t_ms"`
@@ -31,6 +32,8 @@ type Event struct {
 	Call      *call.Info      `json:"call,omitempty"`
 	Line      *verto.Status   `json:"line,omitempty"`
 	Report    *quality.Report `json:"report,omitempty"`
+	// Assistant is what the AI assistant says in writing, and the tools that it asks for: the params of ai_conversation.
+	Assistant json.RawMessage `json:"assistant,omitempty"`
 }
 
 // RefusedError says that no call is possible because the platform refuses the login.
@@ -51,75 +54,17 @@ type Status struct {
 	Sound     string            `json:"sound"` // what captures and plays
 }
 
-// PressRequest presses a button as a finger would.
-type PressRequest struct {
-	Button string `json:"button"` // empty: the first one
-}
-
-// CallRequest places a call and follows it to its end.
-type CallRequest struct {
-	Destination string        `json:"destination"`
-	For         time.Duration `json:"for,omitempty"`   // hang up this long after active; 0 never
-	Relay       bool          `json:"relay,omitempty"` // media through TURN only
-}
-
-// DTMFRequest sends digits in a call.
-type DTMFRequest struct {
-	CallID string `json:"call_id"` // empty: the only call
-	Digits string `json:"digits"`
-}
-
-// CallIDRequest names a call; an empty id means the only one there is.
-type CallIDRequest struct {
-	CallID string `json:"call_id"`
-}
-
-// TransferRequest hands a call on.
-type TransferRequest struct {
-	CallID      string `json:"call_id"`
-	Destination string `json:"destination"`
-}
-
-// Act is something that can be done to a call and needs no more than its id.
-type Act string
-
-// Acts; each is a path of the control socket, a sub-command and an MQTT command.
-const (
-	Answer     Act = "answer"
-	Reject     Act = "reject"
-	Hangup     Act = "hangup"
-	Hold       Act = "hold"
-	Unhold     Act = "unhold"
-	ToggleHold Act = "toggle-hold"
-	Mute       Act = "mute"
-	Unmute     Act = "unmute"
-	ToggleMute Act = "toggle-mute"
-	Deaf       Act = "deaf"
-	Undeaf     Act = "undeaf"
-)
-
-// Acts lists them with what they do.
-var Acts = []struct {
-	Act   Act
-	About string
-}{
-	{Answer, "answer the ringing call"},
-	{Reject, "send the ringing call away: busy"},
-	{Hangup, "end the call"},
-	{Hold, "put the call on hold"},
-	{Unhold, "take the call off hold"},
-	{ToggleHold, "hold or take back"},
-	{Mute, "switch the microphone off"},
-	{Unmute, "switch the microphone on"},
-	{ToggleMute, "switch the microphone over"},
-	{Deaf, "switch the loudspeaker off"},
-	{Undeaf, "switch the loudspeaker on"},
-}
-
-// Device is what the control socket drives.
+// Device is what is driven: by the control socket and by the fleet alike. In all that is done to a call an empty id means
+// the one that fits: the one that is talked on, rings or is held.
 type Device interface {
 	Status(ctx context.Context) Status
+	// Watch hands each event of line and calls to each, until ctx ends or each fails.
+	Watch(ctx context.Context, each func(Event) error) error
 	Press(ctx context.Context, button string) error
+	// DoorOpened says that the door is open now: a button's after_door begins.
+	DoorOpened(ctx context.Context) error
+	// Dial places a call and leaves it to itself.
+	Dial(ctx context.Context, r DialRequest) (callID string, err error)
 	// Call places a call and hands each of its events to each, the report last, until the call has ended or ctx has,
 	// which hangs up.
 	Call(ctx context.Context, r CallRequest, each func(Event)) error
@@ -127,4 +72,7 @@ type Device interface {
 	Do(ctx context.Context, act Act, callID string) error
 	DTMF(ctx context.Context, callID, digits string) error
 	Transfer(ctx context.Context, callID, destination string) error
+	// Say and ToolResult write to the AI assistant to which the line is logged in.
+	Say(ctx context.Context, text string, images []string) error
+	ToolResult(ctx context.Context, toolCallID, output string) error
 }

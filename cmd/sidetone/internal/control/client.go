@@ -40,24 +40,36 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	return s, json.NewDecoder(resp.Body).Decode(&s)
 }
 
-// Press presses a button.
-func (c *Client) Press(ctx context.Context, button string) error {
-	return c.post(ctx, "/v1/press", PressRequest{Button: button})
+// Do has the device do one of Commands. The answer, if any, is decoded into result, which may be nil.
+func (c *Client) Do(ctx context.Context, command string, request, result any) error {
+	resp, err := c.do(ctx, http.MethodPost, "/v1/"+command, request)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if result == nil || resp.StatusCode == http.StatusNoContent {
+		return nil
+	}
+	return json.NewDecoder(resp.Body).Decode(result)
 }
 
-// Do does an act to a call.
-func (c *Client) Do(ctx context.Context, act Act, callID string) error {
-	return c.post(ctx, "/v1/"+string(act), CallIDRequest{CallID: callID})
-}
-
-// Transfer hands a call on.
-func (c *Client) Transfer(ctx context.Context, callID, destination string) error {
-	return c.post(ctx, "/v1/transfer", TransferRequest{CallID: callID, Destination: destination})
-}
-
-// DTMF sends digits.
-func (c *Client) DTMF(ctx context.Context, callID, digits string) error {
-	return c.post(ctx, "/v1/dtmf", DTMFRequest{CallID: callID, Digits: digits})
+// Watch hands each event to each until ctx ends, or the daemon.
+func (c *Client) Watch(ctx context.Context, each func(Event)) error {
+	resp, err := c.do(ctx, http.MethodGet, "/v1/events", nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	for d := json.NewDecoder(resp.Body); ; {
+		var e Event
+		switch err := d.Decode(&e); {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			return fmt.Errorf("the daemon on %s ended: %w", c.path, err)
+		}
+		each(e)
+	}
 }
 
 // Call places a call through the daemon; it ends with the call. When ctx ends it hangs up and stays for the report.
@@ -89,7 +101,7 @@ func (c *Client) Call(ctx context.Context, r CallRequest, each func(Event)) erro
 		}
 		hangup, done := context.WithTimeout(stream, hangupGrace)
 		defer done()
-		c.Do(hangup, Hangup, id)
+		c.Do(hangup, string(Hangup), CallIDRequest{CallID: id}, nil)
 		select {
 		case <-hangup.Done(): // the report does not come
 			cancel()
@@ -117,14 +129,6 @@ func (c *Client) Call(ctx context.Context, r CallRequest, each func(Event)) erro
 		}
 		each(e)
 	}
-}
-
-func (c *Client) post(ctx context.Context, path string, body any) error {
-	resp, err := c.do(ctx, http.MethodPost, path, body)
-	if err != nil {
-		return err
-	}
-	return resp.Body.Close()
 }
 
 func (c *Client) do(ctx context.Context, method, path string, body any) (*http.Response, error) {

@@ -44,69 +44,68 @@ func Serve(ctx context.Context, l net.Listener, path string, d Device, log *slog
 
 func handler(d Device) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(d.Status(r.Context()))
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) { answer(w, d.Status(r.Context())) })
+	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) {
+		tell := stream(w)
+		if err := d.Watch(r.Context(), tell); err != nil && r.Context().Err() == nil {
+			tell(Event{Event: "error", Message: err.Error()})
+		}
 	})
-	mux.HandleFunc("POST /v1/press", post(func(r *http.Request, q PressRequest) error { return d.Press(r.Context(), q.Button) }))
-	for _, a := range Acts {
-		mux.HandleFunc("POST /v1/"+string(a.Act), post(func(r *http.Request, q CallIDRequest) error {
-			return d.Do(r.Context(), a.Act, q.CallID)
-		}))
+	for _, c := range commands {
+		mux.HandleFunc("POST /v1/"+c.name, func(w http.ResponseWriter, r *http.Request) {
+			request, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+			if err != nil {
+				refuse(w, http.StatusBadRequest, err)
+				return
+			}
+			result, err := c.run(r.Context(), d, request)
+			switch {
+			case errors.Is(err, ErrRequest):
+				refuse(w, http.StatusBadRequest, err)
+			case err != nil:
+				refuse(w, http.StatusConflict, err)
+			case result == nil:
+				w.WriteHeader(http.StatusNoContent)
+			default:
+				answer(w, result)
+			}
+		})
 	}
-	mux.HandleFunc("POST /v1/transfer", post(func(r *http.Request, q TransferRequest) error {
-		return d.Transfer(r.Context(), q.CallID, q.Destination)
-	}))
-	mux.HandleFunc("POST /v1/dtmf", post(func(r *http.Request, q DTMFRequest) error {
-		return d.DTMF(r.Context(), q.CallID, q.Digits)
-	}))
 	mux.HandleFunc("POST /v1/call", func(w http.ResponseWriter, r *http.Request) {
 		var q CallRequest
-		if err := read(r, &q); err != nil {
+		if err := decode(http.MaxBytesReader(w, r.Body, maxBody), &q); err != nil {
 			refuse(w, http.StatusBadRequest, err)
 			return
 		}
-		// Events go out as they come: a line of JSON each, flushed.
-		w.Header().Set("Content-Type", "application/x-ndjson")
-		out := http.NewResponseController(w)
-		enc := json.NewEncoder(w)
-		err := d.Call(r.Context(), q, func(e Event) {
-			enc.Encode(e)
-			out.Flush()
-		})
+		tell := stream(w)
+		err := d.Call(r.Context(), q, func(e Event) { _ = tell(e) })
 		var refused *RefusedError
 		switch {
 		case errors.As(err, &refused):
-			enc.Encode(Event{Event: "error", Message: err.Error(), Line: &refused.Status})
+			tell(Event{Event: "error", Message: err.Error(), Line: &refused.Status})
 		case err != nil:
-			enc.Encode(Event{Event: "error", Message: err.Error()})
+			tell(Event{Event: "error", Message: err.Error()})
 		}
 	})
 	return mux
 }
 
-func post[Q any](do func(*http.Request, Q) error) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		var q Q
-		if err := read(r, &q); err != nil {
-			refuse(w, http.StatusBadRequest, err)
-			return
+// stream gives what sends events as they come: a line of JSON each, flushed. The first flush says that all is well.
+func stream(w http.ResponseWriter) func(Event) error {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	out, enc := http.NewResponseController(w), json.NewEncoder(w)
+	_ = out.Flush()
+	return func(e Event) error {
+		if err := enc.Encode(e); err != nil {
+			return err
 		}
-		if err := do(r, q); err != nil {
-			refuse(w, http.StatusConflict, err)
-			return
-		}
-		w.WriteHeader(http.StatusNoContent)
+		return out.Flush()
 	}
 }
 
-func read(r *http.Request, q any) error {
-	d := json.NewDecoder(io.LimitReader(r.Body, maxBody))
-	d.DisallowUnknownFields()
-	if err := d.Decode(q); err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	return nil
+func answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(v)
 }
 
 func refuse(w http.ResponseWriter, code int, err error) {
