@@ -18,6 +18,9 @@ func (s *session) invite(f *request, p verto.ClientCallParams, id string) {
 	case s.down():
 		s.refuse(f, verto.CodeSessionError, "GATEWAY DOWN: the line is not registered")
 		return
+	case p.SDP == "" && s.fs:
+		s.refuseCall(f, unspecified)
+		return
 	case p.SDP == "":
 		s.refuse(f, verto.CodeSessionError, "CALL ERROR: sdp is missing")
 		return
@@ -46,6 +49,10 @@ func (s *session) invite(f *request, p verto.ClientCallParams, id string) {
 // answer takes the call that we offered to the client.
 func (s *session) answer(f *request, p verto.ClientCallParams, id string) {
 	l := s.g.leg(s.name, id)
+	if l == nil && s.fs { // it does not look
+		s.reply(f, verto.CallResult{SessID: s.sessid})
+		return
+	}
 	if l == nil || !l.call.post(func() {
 		if err := l.call.answeredBy(l, p.SDP); err != nil {
 			s.log.Info("answer refused", "client", s.name, "call", id, "err", err)
@@ -88,8 +95,11 @@ func (s *session) modify(f *request, p verto.ClientCallParams, id string) {
 		case "transfer": // FreeSWITCH's alone: the far side is sent elsewhere
 			if err := l.call.refer(l, f.Params); err != nil {
 				s.log.Info("transfer refused", "client", s.name, "call", id, "err", err)
-				s.refuse(f, verto.CodeSessionError, "CALL ERROR")
+				s.refuse(f, verto.CodeSessionError, err.Error())
 				return
+			}
+			if s.fs {
+				result.Message = "CALL TRANSFERRED"
 			}
 		case "updateMedia":
 			var err error
@@ -120,11 +130,14 @@ func (s *session) info(f *request, p verto.ClientCallParams, id string) {
 	s.reply(f, verto.CallResult{Message: "SENT", SessID: s.sessid})
 }
 
-// bye hangs up. A call that is gone, or never was, has ended as well.
+// bye hangs up. A call that is gone, or never was, has ended as well; FreeSWITCH alone says so by an error.
 func (s *session) bye(f *request, p verto.ClientCallParams, id string) {
 	why := causeOf(p.Cause, p.CauseCode, normalClearing)
 	if l := s.g.leg(s.name, id); l != nil {
 		l.call.post(func() { l.call.hungUp(l, p.Cause, p.CauseCode) })
+	} else if s.fs {
+		s.refuse(f, verto.CodeSessionError, textNoCall)
+		return
 	}
 	s.reply(f, verto.CallResult{
 		CallID: id, Message: "CALL ENDED", Cause: why.text, CauseCode: why.code, SessID: s.sessid,

@@ -27,7 +27,7 @@ var (
 var causes = []cause{
 	unknownNumber, normalClearing, userBusy, noAnswer, callRejected, failure, incompatible,
 	{text: "MANDATORY_IE_MISSING", code: 96}, recoveryExpired, canceled,
-	{text: "ALLOTTED_TIMEOUT", code: 602}, {text: "INVALID_GATEWAY", code: 608},
+	noRoute, outOfOrder, unspecified, loseRace, notRegistered, {text: "ALLOTTED_TIMEOUT", code: 602}, {text: "INVALID_GATEWAY", code: 608},
 }
 
 // causeOf reads what a client's bye says: the text first, else the code, as FreeSWITCH does; else otherwise.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,6 +99,7 @@ type wire struct {
 	back []*verto.Frame // came, but was not waited for yet
 	sess string
 
+	batches atomic.Int32 // arrays of frames that came
 	dialect verto.Dialect
 }
 
@@ -125,12 +127,20 @@ func (l *lab) connectTo(t *testing.T, path string) *wire {
 			if err != nil {
 				return
 			}
-			var f verto.Frame
-			if err := json.Unmarshal(data, &f); err != nil {
-				t.Errorf("the gateway sent %q: %v", data, err)
-				return
+			var frames []*verto.Frame
+			if err := json.Unmarshal(data, &frames); err != nil { // no batch
+				var f verto.Frame
+				if err := json.Unmarshal(data, &f); err != nil {
+					t.Errorf("the gateway sent %q: %v", data, err)
+					return
+				}
+				frames = []*verto.Frame{&f}
+			} else {
+				w.batches.Add(1)
 			}
-			w.in <- &f
+			for _, f := range frames {
+				w.in <- f
+			}
 		}
 	}()
 	t.Cleanup(func() { _ = conn.CloseNow(); <-done })

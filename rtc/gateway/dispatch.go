@@ -33,29 +33,37 @@ func (s *session) handle(data []byte) {
 	case bytes.HasPrefix(data, []byte("[")):
 		var batch []json.RawMessage
 		if err := json.Unmarshal(data, &batch); err != nil || len(batch) == 0 || len(batch) > maxBatch {
-			s.invalid("batch", err)
+			s.invalid(&request{}, err)
 			return
 		}
+		var answers *answers
+		if s.fs {
+			answers = s.newAnswers()
+			defer answers.arrived()
+		}
 		for _, one := range batch {
-			s.handleOne(one, true)
+			s.handleOne(one, answers)
 		}
 	default:
-		s.handleOne(data, false)
+		s.handleOne(data, nil)
 	}
 }
 
 // request is a frame that a client sent.
 type request struct {
 	*verto.Frame
-	batch bool // with others, in an array
+	batch *answers // nil: it is answered alone
 }
 
-func (s *session) handleOne(data []byte, batch bool) {
+func (s *session) handleOne(data []byte, batch *answers) {
 	f, err := verto.Parse(data)
 	req := &request{f, batch}
+	if batch != nil && (err != nil || f.ID != nil && !f.IsResponse()) {
+		batch.expect()
+	}
 	switch {
 	case err != nil:
-		s.invalid("frame", err)
+		s.invalid(req, err)
 	case f.IsResponse():
 		s.answered(f)
 	case s.name == "" && f.Method != verto.Login && (s.fs || f.Method != verto.AnonymousLogin):
@@ -76,9 +84,9 @@ func (s *session) handleOne(data []byte, batch bool) {
 	}
 }
 
-func (s *session) invalid(what string, err error) {
-	s.log.Debug("not JSON-RPC", "what", what, "err", err)
-	s.send(&verto.Frame{
+func (s *session) invalid(req *request, err error) {
+	s.log.Debug("not JSON-RPC", "err", err)
+	s.respond(req, &verto.Frame{
 		JSONRPC: verto.Version, ID: json.RawMessage("null"),
 		Error: &verto.Error{Code: verto.CodeInvalidRequest, Message: textInvalid},
 	})

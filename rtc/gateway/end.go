@@ -31,7 +31,7 @@ func (c *call) abandoned(l *leg) {
 		c.end(canceled, l)
 		return
 	}
-	c.left(l, calleeLost)
+	c.left(l, lost(l))
 }
 
 // left is told when a leg that rang will not answer: others may.

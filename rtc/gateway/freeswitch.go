@@ -1,16 +1,14 @@
 package gateway
 
 import (
-	"crypto/rand"
 	"encoding/json"
-	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"sidetone/rtc/verto"
 
 	"github.com/google/uuid"
-	"github.com/pion/webrtc/v4"
 )
 
 // The freeswitch personality: what a FreeSWITCH 1.11 with mod_verto does differently, as measured, so that clients meet
@@ -27,6 +25,8 @@ const (
 // Causes of its own.
 var (
 	noRoute       = cause{text: "NO_ROUTE_DESTINATION", code: 3}
+	outOfOrder    = cause{text: "DESTINATION_OUT_OF_ORDER", code: 27}
+	unspecified   = cause{text: "INVALID_MSG_UNSPECIFIED", code: 95}
 	loseRace      = cause{text: "LOSE_RACE", code: 702}
 	notRegistered = cause{text: "USER_NOT_REGISTERED", code: 806}
 )
@@ -47,26 +47,17 @@ func unknown(l *leg) cause {
 	return unknownNumber
 }
 
-// freeSWITCHCodecs are those of its offers; telephone-event it only ever answers.
-var freeSWITCHCodecs = []webrtc.RTPCodecParameters{
-	{PayloadType: 102, RTPCodecCapability: webrtc.RTPCodecCapability{
-		MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2, SDPFmtpLine: "stereo=1; maxaveragebitrate=30000; maxptime=40",
-	}},
-	{PayloadType: 0, RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypePCMU, ClockRate: 8000}},
-	{PayloadType: 8, RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypePCMA, ClockRate: 8000}},
-	{PayloadType: 103, RTPCodecCapability: webrtc.RTPCodecCapability{
-		MimeType: mimeTelephoneEvent, ClockRate: 48000, SDPFmtpLine: "0-16",
-	}},
-	{PayloadType: 101, RTPCodecCapability: webrtc.RTPCodecCapability{
-		MimeType: mimeTelephoneEvent, ClockRate: 8000, SDPFmtpLine: "0-16",
-	}},
+// lost is why a leg ends whose client went away before it answered l's call.
+func lost(l *leg) cause {
+	if l.fs {
+		return outOfOrder
+	}
+	return calleeLost
 }
 
-// fixICE gives a peer one name and password for its life: an ICE restart is answered with the old ones.
-func fixICE(s *webrtc.SettingEngine) { s.SetICECredentials(rand.Text()[:16], rand.Text()) }
-
-// inviteFreeSWITCH invites the client: the callee's number is its own session, the direction is the caller's, and custom
-// headers are params of their own.
+// inviteFreeSWITCH invites the client: the callee's number is its own session, the direction is that of FreeSWITCH's leg,
+// and custom headers are params of their own. A user variable x of the caller is verto_dvar_x in its leg, which no client
+// sees; this dialplan exports each to the callee as verto_h_x.
 func (l *leg) inviteFreeSWITCH(p verto.ServerCallParams, from verto.DialogParams) uint32 {
 	p.CalleeIDNumber, p.DisplayDirection = l.sessid, outbound
 	headers := map[string]string{}
@@ -81,9 +72,30 @@ func (l *leg) inviteFreeSWITCH(p verto.ServerCallParams, from verto.DialogParams
 	return l.sendWith(verto.Invite, p, headers)
 }
 
+// attachFreeSWITCH offers a call anew, with names and direction as FreeSWITCH's leg has them: of a call that the client
+// made, the caller is the client itself.
 func (l *leg) attachFreeSWITCH(p verto.ServerCallParams) {
-	p.CalleeIDNumber = l.sessid
+	c := l.call
+	p.CallerIDName, p.CallerIDNumber = c.callerName, c.callerName
+	p.CalleeIDName, p.CalleeIDNumber, p.DisplayDirection = c.calleeName, l.sessid, outbound
+	if l == c.caller {
+		p.CalleeIDNumber, p.DisplayDirection = c.calleeName, inbound
+	}
 	l.send(verto.Attach, p)
+}
+
+// display tells both ends of a bridge who is at the far one, by the name that FreeSWITCH gives to whoever was called.
+func (c *call) display() {
+	for _, l := range []*leg{c.caller, c.callee} {
+		if l == nil || !l.fs {
+			continue
+		}
+		p := verto.ServerCallParams{DisplayName: "Outbound Call", DisplayNumber: c.calleeName}
+		if l == c.callee {
+			p.DisplayName, p.DisplayNumber = c.callerName, c.callerName
+		}
+		l.send(verto.Display, p)
+	}
 }
 
 // with adds members to the params of a request; those of p win.
@@ -105,81 +117,6 @@ func with(p verto.ServerCallParams, more map[string]string) any {
 	return all
 }
 
-var (
-	midLine       = regexp.MustCompile(`(?m)^a=(mid:|group:BUNDLE|msid-semantic:|extmap-allow-mixed).*\r\n`)
-	candidateLine = regexp.MustCompile(`(?m)^(a=candidate:\S+ )1( .*\r\n)`)
-)
-
-// disguise makes an SDP of pion look like FreeSWITCH's: without mid and BUNDLE, and, when it is an offer, of the profile
-// RTP/SAVPF and with each candidate for RTCP as well.
-func disguise(sdp string) string {
-	sdp = midLine.ReplaceAllString(sdp, "")
-	if strings.Contains(sdp, "a=setup:actpass") {
-		sdp = strings.Replace(sdp, " UDP/TLS/RTP/SAVPF ", " RTP/SAVPF ", 1)
-		sdp = candidateLine.ReplaceAllString(sdp, "${1}1$2${1}2$2")
-	}
-	return sdp
-}
-
-// undisguise gives an SDP that came in answer to a disguised one what pion needs to find the sound in it.
-func undisguise(sdp string) string {
-	at := strings.Index(sdp, "m=audio ")
-	if at < 0 || strings.Contains(sdp, "\na=mid:") {
-		return sdp
-	}
-	end := strings.Index(sdp[at:], "\n")
-	if end < 0 {
-		return sdp
-	}
-	end += at + 1
-	return sdp[:at] + "a=group:BUNDLE 0\r\n" + sdp[at:end] + "a=mid:0\r\n" + sdp[end:]
-}
-
-// buffered passes on to a leg what comes through FreeSWITCH's jitter buffer. Each packet with a marker empties it: whoever
-// marks every packet is heard as silence. Digits do not cross a bridge, whichever way they came.
-func (c *call) buffered(to *leg) func(*packet) {
-	type waiting struct {
-		packet
-		due time.Time
-	}
-	const most = 256
-	in := make(chan *packet, most)
-	c.tasks.Go(func() {
-		var queue []waiting
-		timer := time.NewTimer(0)
-		defer timer.Stop()
-		for {
-			select {
-			case <-c.quit:
-				return
-			case p := <-in:
-				if p.Marker {
-					queue = nil
-				}
-				if len(queue) < most {
-					queue = append(queue, waiting{*p, time.Now().Add(jitterBuffer)})
-				}
-			case <-timer.C:
-				for len(queue) > 0 && !time.Now().Before(queue[0].due) {
-					to.voice.pass(&queue[0].packet)
-					queue = queue[1:]
-				}
-			}
-			if len(queue) > 0 {
-				timer.Reset(time.Until(queue[0].due))
-			}
-		}
-	})
-	return func(p *packet) {
-		if p.codec.isTelephoneEvent() {
-			return
-		}
-		q := *p
-		q.Payload = append([]byte(nil), p.Payload...)
-		offer(in, &q)
-	}
-}
-
 // loginFreeSWITCH takes a user with a domain, and a password; there are no tokens.
 func loginFreeSWITCH(p verto.LoginParams) verto.LoginParams {
 	p.User, _, _ = strings.Cut(p.User, "@")
@@ -193,4 +130,51 @@ func (s *session) sessidFor(wanted string) string {
 		return wanted
 	}
 	return uuid.NewString()
+}
+
+// refuseCall refuses an invite of which no call can be made.
+func (s *session) refuseCall(req *request, why cause) {
+	if req.ID != nil {
+		f := verto.Refuse(req.Frame, verto.CodeSessionError, "CALL ERROR")
+		f.Error.Cause, f.Error.CauseCode = why.text, why.code
+		s.respond(req, f)
+	}
+}
+
+// answers to a batch go out as one array, when all are there.
+type answers struct {
+	s       *session
+	mu      sync.Mutex
+	frames  []*verto.Frame
+	waiting int // for answers, and for the end of the batch
+}
+
+func (s *session) newAnswers() *answers { return &answers{s: s, frames: []*verto.Frame{}, waiting: 1} }
+
+func (a *answers) expect() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waiting++
+}
+
+func (a *answers) add(f *verto.Frame) {
+	a.mu.Lock()
+	a.frames = append(a.frames, f)
+	a.mu.Unlock()
+	a.arrived()
+}
+
+// arrived is told of each answer, and of the batch's end.
+func (a *answers) arrived() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.waiting--; a.waiting > 0 {
+		return
+	}
+	b, err := json.Marshal(a.frames)
+	if err != nil {
+		a.s.log.Error("answers to a batch cannot be sent", "err", err)
+		return
+	}
+	a.s.queue(b)
 }

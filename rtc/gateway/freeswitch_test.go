@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,9 +42,14 @@ func normal(sdp string) string {
 // strange checks that an SDP is as FreeSWITCH writes it.
 func strange(t *testing.T, sdp string, offer bool) {
 	t.Helper()
-	for _, no := range []string{"a=mid:", "a=group:"} {
+	for _, no := range []string{"a=mid:", "a=group:", "m=audio 9 ", " 0.0.0.0"} {
 		if strings.Contains(sdp, no) {
 			t.Errorf("%s in\n%s", no, sdp)
+		}
+	}
+	for _, yes := range []string{"o=FreeSWITCH ", "s=FreeSWITCH\r", "a=ptime:20\r", "\na=rtcp:", " generation 0\r"} {
+		if !strings.Contains(sdp, yes) {
+			t.Errorf("no %q in\n%s", yes, sdp)
 		}
 	}
 	if !offer {
@@ -105,7 +111,9 @@ func TestVertoFrames(t *testing.T) {
 		{"a message to an assistant", true, `{"jsonrpc":"2.0","id":1,"method":"ai_conversation"}`, `"error":{"code":-32601,`},
 		{"info of no call", true, `{"jsonrpc":"2.0","id":1,"method":"verto.info","params":{"dialogParams":{"callID":"c"}}}`, `"result":{"sessid":"`},
 		{"hold of no call", true, `{"jsonrpc":"2.0","id":1,"method":"verto.modify","params":{"action":"hold","dialogParams":{"callID":"c"}}}`, `"message":"CALL DOES NOT EXIST"`},
-		{"an invite without SDP", true, `{"jsonrpc":"2.0","id":1,"method":"verto.invite","params":{"dialogParams":{"callID":"c"}}}`, `"error":{"code":-32002,`},
+		{"an invite without SDP", true, `{"jsonrpc":"2.0","id":1,"method":"verto.invite","params":{"dialogParams":{"callID":"c"}}}`, `"error":{"code":-32002,"message":"CALL ERROR","cause":"INVALID_MSG_UNSPECIFIED","causeCode":95}`},
+		{"a bye of no call", true, `{"jsonrpc":"2.0","id":1,"method":"verto.bye","params":{"dialogParams":{"callID":"c"}}}`, `"error":{"code":-32002,"message":"CALL DOES NOT EXIST"}`},
+		{"an answer of no call", true, `{"jsonrpc":"2.0","id":1,"method":"verto.answer","params":{"sdp":"x","dialogParams":{"callID":"c"}}}`, `"result":{"sessid":"`},
 	} {
 		w := l.verto(t)
 		if c.loggedIn {
@@ -120,6 +128,24 @@ func TestVertoFrames(t *testing.T) {
 		if !strings.Contains(got, c.answer) || strings.Contains(got, "voice_sdk_id") {
 			t.Errorf("%s: %s\nwas answered by %s\nwant %s", c.what, c.frame, got, c.answer)
 		}
+	}
+}
+
+// An array is answered by an array, when the last answer is there.
+func TestVertoBatch(t *testing.T) {
+	l := startLab(t)
+	w := l.vertoLogin(t, "door1")
+	before := w.batches.Load()
+	id := w.vertoCall("echo", newPhone(t))
+	w.raw(`[{"jsonrpc":"2.0","id":"h","method":"verto.modify","params":{"action":"hold","dialogParams":{"callID":"` + id + `"}}},` +
+		`7,{"jsonrpc":"2.0","method":"verto.ping"},{"jsonrpc":"2.0","id":"p","method":"verto.ping"}]`)
+	if f := w.answer(`"h"`); !strings.Contains(string(f.Result), `"holdState":"held"`) {
+		t.Errorf("hold: %s", dump(f))
+	}
+	w.answer(`"p"`)
+	w.next("the error", func(f *verto.Frame) bool { return f.Error != nil && f.Error.Code == verto.CodeInvalidRequest })
+	if n := w.batches.Load() - before; n != 1 {
+		t.Errorf("%d arrays came, want 1", n)
 	}
 }
 
@@ -161,14 +187,14 @@ func TestVertoOutbound(t *testing.T) {
 	intact(t, p, p)
 	w.none(verto.Ringing)
 
-	// An ICE restart is answered with the old name and password.
-	credentials := regexp.MustCompile(`(?m)^a=ice-(ufrag|pwd):.*$`)
+	// An ICE restart is answered with the old name and password, port and fingerprint.
+	credentials := regexp.MustCompile(`(?m)^(a=ice-(ufrag|pwd):|a=fingerprint:|m=audio|a=candidate:\S+ 1).*$`)
 	before := credentials.FindAllString(p.RemoteDescription().SDP, -1)
 	sdp := p.local(p.CreateOffer(&webrtc.OfferOptions{ICERestart: true}))
 	var r verto.CallResult
 	w.ask(verto.Modify, verto.ClientCallParams{CallID: id, Action: "updateMedia", SDP: sdp, Dialog: dialog(id, "")}, &r)
 	strange(t, r.SDP, false)
-	if after := credentials.FindAllString(r.SDP, -1); len(before) < 2 || dump(before[:2]) != dump(after[:2]) {
+	if after := credentials.FindAllString(r.SDP, -1); len(before) != 5 || !slices.Equal(before, after) {
 		t.Errorf("the restart's answer has %q, was %q", after, before)
 	}
 	p.remote(webrtc.SDPTypeAnswer, normal(r.SDP))
@@ -333,6 +359,9 @@ func TestVertoAttach(t *testing.T) {
 	w.closed()
 	in := again.expect(verto.Attach)
 	strange(t, in.SDP, true)
+	if in.DisplayDirection != "inbound" || in.CallerIDNumber != "door1" {
+		t.Errorf("attach is %s", dump(in))
+	}
 	again.expect(verto.ClientReady)
 	p.hearsHz(5, sineHz)
 	fresh := newPhone(t)
@@ -349,12 +378,21 @@ func TestVertoUnansweredEndsWithItsSocket(t *testing.T) {
 	in := callee.expect(verto.Invite)
 	_ = caller.conn.Close(websocket.StatusNormalClosure, "")
 	callee.bye(in.CallID, "ORIGINATOR_CANCEL", 487, 0)
+
+	again := l.vertoLogin(t, "door1")
+	id := again.dial("door2", newPhone(t).offer())
+	callee.expect(verto.Invite)
+	_ = callee.conn.Close(websocket.StatusNormalClosure, "")
+	again.bye(id, "DESTINATION_OUT_OF_ORDER", 27, 0)
 }
 
 // A client's own transfer sends the far side elsewhere.
 func TestVertoTransfer(t *testing.T) {
 	l := startLab(t)
 	c := bridged(t, l)
+	if d := c.callee.expect(verto.Display); d.CallID != c.calleeID || d.DisplayNumber != "door1" {
+		t.Errorf("display is %s", dump(d))
+	}
 	c.caller.request("modify", map[string]any{"action": "transfer", "destination": "tone", "dialogParams": map[string]any{"callID": c.callerID}})
 	c.caller.bye(c.callerID, "NORMAL_CLEARING", 16, 0)
 	c.calleeP.hearsHz(20, sineHz)

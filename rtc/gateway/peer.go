@@ -27,6 +27,7 @@ type peerFactory struct {
 	media        *webrtc.MediaEngine
 	interceptors *interceptor.Registry
 	settings     webrtc.SettingEngine
+	listen       net.IP
 	fs           bool // as FreeSWITCH does it
 }
 
@@ -62,7 +63,7 @@ func newPeerFactory(c Config, codecs []webrtc.RTPCodecParameters) (*peerFactory,
 	s.SetPrflxAcceptanceMinWait(20 * time.Millisecond)
 	s.SetSrflxAcceptanceMinWait(20 * time.Millisecond)
 	s.SetRelayAcceptanceMinWait(50 * time.Millisecond)
-	return &peerFactory{codecs: codecs, media: engine, interceptors: interceptors, settings: s}, nil
+	return &peerFactory{codecs: codecs, media: engine, interceptors: interceptors, settings: s, listen: c.ListenIP}, nil
 }
 
 // setAddresses binds media to listen and announces it as ip.
@@ -112,7 +113,9 @@ type peer struct {
 func (f *peerFactory) newPeer(to *port, state func(*peer, webrtc.PeerConnectionState)) (*peer, error) {
 	settings := f.settings
 	if f.fs {
-		fixICE(&settings)
+		if err := fixTransport(&settings, f.listen); err != nil {
+			return nil, err
+		}
 	}
 	pc, err := webrtc.NewAPI(
 		webrtc.WithMediaEngine(f.media), webrtc.WithInterceptorRegistry(f.interceptors), webrtc.WithSettingEngine(settings),

@@ -206,6 +206,10 @@ func (s *session) send(f *verto.Frame) {
 		s.log.Error("frame cannot be sent", "method", f.Method, "err", err)
 		return
 	}
+	s.queue(b)
+}
+
+func (s *session) queue(b []byte) {
 	select {
 	case s.out <- b:
 	default:
@@ -231,7 +235,7 @@ func (s *session) reply(req *request, result any) {
 		return
 	}
 	if r, ok := result.(verto.CallResult); ok && s.fs {
-		if r.SDP = disguise(r.SDP); req.batch {
+		if r.SDP = disguise(r.SDP); req.batch != nil {
 			r.SessID = "" // as it does
 		}
 		result = r
@@ -241,12 +245,21 @@ func (s *session) reply(req *request, result any) {
 		s.log.Error("answer cannot be sent", "method", req.Method, "err", err)
 		return
 	}
+	s.respond(req, f)
+}
+
+// respond sends an answer, with the others where the request came in a batch.
+func (s *session) respond(req *request, f *verto.Frame) {
+	if req.batch != nil {
+		req.batch.add(f)
+		return
+	}
 	s.send(f)
 }
 
 // refuse answers a request with an error.
 func (s *session) refuse(req *request, code int, message string) {
 	if req.ID != nil {
-		s.send(verto.Refuse(req.Frame, code, message))
+		s.respond(req, verto.Refuse(req.Frame, code, message))
 	}
 }

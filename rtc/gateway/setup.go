@@ -191,6 +191,7 @@ func (c *call) answeredBy(l *leg, sdp string) error {
 	c.bridge(l, first)
 	c.active()
 	c.tones()
+	c.display()
 	return nil
 }
 

@@ -79,8 +79,10 @@ func (c *call) transfer(l *leg, to string) error {
 	return nil
 }
 
-// refer does a FreeSWITCH client's own transfer: who is at the far side of l goes on to the destination in params, and l
-// is hung up; with a built-in destination at the far side, l itself goes.
+var errNotBridged = errors.New("call is not bridged")
+
+// refer does a FreeSWITCH client's own transfer: the client at the far side of l goes on to the destination in params, and
+// l is hung up. A built-in destination cannot be sent elsewhere.
 func (c *call) refer(l *leg, params json.RawMessage) error {
 	var p struct {
 		Destination string `json:"destination"`
@@ -91,11 +93,11 @@ func (c *call) refer(l *leg, params json.RawMessage) error {
 	if !l.fs {
 		return nil // an action like any other that is not known
 	}
-	stays := l
-	if far := c.other(l); far != nil {
-		stays = far
+	far := c.other(l)
+	if far == nil {
+		return errNotBridged
 	}
-	return c.transfer(stays, p.Destination)
+	return c.transfer(far, p.Destination)
 }
 
 // The hold tone: half a second of 440 Hz, half a second of silence, 20 dB below full scale.

@@ -84,8 +84,12 @@ func (d Dialect) incoming(method string, p *ServerCallParams, raw json.RawMessag
 		p.Dialog.CustomHeaders = append(p.Dialog.CustomHeaders, headers...)
 	}
 	if method == Invite || method == Attach {
-		// FreeSWITCH names us by the id of our session, and the direction as its own leg has it.
+		// FreeSWITCH names us by the id of our session, and the direction as its own leg has it. So of a call that we made
+		// and that it offers anew the direction is inbound, and the caller is us.
 		if d.ClientSessID {
+			if method == Attach && p.DisplayDirection == "inbound" {
+				p.CallerIDName, p.CallerIDNumber = "", ""
+			}
 			p.CalleeIDName, p.CalleeIDNumber, p.DisplayDirection = "", "", ""
 		}
 	}

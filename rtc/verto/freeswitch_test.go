@@ -107,6 +107,15 @@ func TestFreeSWITCHHeaders(t *testing.T) {
 		if c.CalleeIDNumber != "" || c.CalleeIDName != "" || c.DisplayDirection != "" || c.CallerIDNumber != "100" {
 			t.Errorf("invite %+v: the platform's words for ourselves are not to be shown", c)
 		}
+
+		// Of a call that we made the caller is ourselves.
+		b.say(`{"jsonrpc":"2.0","id":8,"method":"verto.attach","params":{"callID":"c1","sdp":"v=0","caller_id_name":"Door",` +
+			`"caller_id_number":"door1","callee_id_number":"100","display_direction":"inbound"}}`)
+		synctest.Wait()
+		events = b.heard()
+		if c := events[len(events)-1].Call; c.CallID != "c1" || c.CallerIDName != "" || c.CallerIDNumber != "" {
+			t.Errorf("attach %+v: the platform's words for ourselves are not to be shown", c)
+		}
 	})
 }
 
