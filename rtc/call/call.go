@@ -4,6 +4,7 @@ package call
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"time"
 
@@ -124,6 +125,9 @@ func (r *Refused) Error() string { return "the platform refused the call: " + r.
 
 // Unwrap gives the platform's own error.
 func (r *Refused) Unwrap() error { return r.Err }
+
+// ErrUnsent is what a Line's error wraps when the request never left: the platform cannot know of it.
+var ErrUnsent = errors.New("the request was not sent")
 
 // Header is a custom header of a call; its name begins with X-.
 type Header struct {

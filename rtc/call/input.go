@@ -41,7 +41,7 @@ const (
 	OnMediaError   InputKind = "media error"   // Err: no media session, or no offer
 	OnSDPError     InputKind = "SDP error"     // Err: the far side's SDP is of no use
 	OnTaken        InputKind = "taken"         // the platform took our invite, answer or attach
-	OnRefused      InputKind = "refused"       // Cause, Err: it did not
+	OnRefused      InputKind = "refused"       // Cause, Err: it did not; Unsent when it was never asked
 	OnModified     InputKind = "modified"      // Modify, and HoldState or SDP
 	OnModifyFailed InputKind = "modify failed" // Modify, Err; Unreachable when it was not refused
 	OnHealthy      InputKind = "line healthy"
@@ -116,6 +116,7 @@ type Input struct {
 	Modify      string
 	HoldState   string
 	Unreachable bool
+	Unsent      bool
 	Try         int
 	Remote      Remote
 }

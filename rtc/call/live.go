@@ -222,7 +222,7 @@ func (m *Manager) request(c *live, try int, ask func(context.Context) error) {
 			m.post(c, Input{Kind: OnTaken, Try: try})
 			return
 		}
-		in := Input{Kind: OnRefused, Cause: TemporaryFailure, Err: err, Try: try}
+		in := Input{Kind: OnRefused, Cause: TemporaryFailure, Err: err, Try: try, Unsent: errors.Is(err, ErrUnsent)}
 		var refused *Refused
 		if errors.As(err, &refused) {
 			in.Cause = refused.Cause

@@ -196,8 +196,10 @@ func TestFailures(t *testing.T) {
 		{"invite refused with a cause", func(_ *Config, w *world) {
 			w.line.inviteErr = fmt.Errorf("invite: %w", &Refused{Cause: UserBusy, Err: trouble})
 		}, outbound, "new requesting hangup destroy", UserBusy, true},
-		{"line down", func(_ *Config, w *world) { w.line.inviteErr, w.line.byeErr = errOffline, errOffline }, outbound,
+		{"line lost with the invite", func(_ *Config, w *world) { w.line.inviteErr, w.line.byeErr = errOffline, errOffline }, outbound,
 			"new requesting hangup destroy", TemporaryFailure, true},
+		{"line down", func(_ *Config, w *world) { w.line.inviteErr = fmt.Errorf("%w: %w", ErrUnsent, errOffline) }, outbound,
+			"new requesting hangup destroy", TemporaryFailure, false},
 		{"invite unanswered", func(_ *Config, w *world) { w.line.delay = time.Hour }, func(w *world) string {
 			id := w.dial()
 			time.Sleep(20 * time.Second)

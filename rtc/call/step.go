@@ -154,6 +154,7 @@ func outbound(c Info, in Input) (Info, []Action, bool) {
 		if !c.sent {
 			return c, nil, false
 		}
+		c.sent = !in.Unsent
 		return end(c, in, ByLine, in.Cause, failure("the invite failed", in.Err))
 	case OnTimeout:
 		switch {

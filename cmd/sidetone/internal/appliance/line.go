@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -206,10 +207,13 @@ func (l lineAdapter) request(ctx context.Context, method string, p verto.ClientC
 	return refused(err)
 }
 
-// refused tells the platform's no from a line that is down.
+// refused tells the platform's no from a line that is down, and what was asked from what was not.
 func refused(err error) error {
 	if refusal := (*verto.Error)(nil); errors.As(err, &refusal) {
 		return &call.Refused{Cause: call.Cause{Cause: refusal.Cause, CauseCode: refusal.CauseCode}, Err: refusal}
+	}
+	if errors.Is(err, verto.ErrNotRegistered) {
+		return fmt.Errorf("%w: %w", call.ErrUnsent, err)
 	}
 	return err
 }
