@@ -236,6 +236,7 @@ type fakeMedia struct {
 	in, out        bool      // packets flow
 	received, sent uint64
 	captured       float64
+	path           *quality.Path
 }
 
 func (m *fakeMedia) note(what string) {
@@ -309,7 +310,9 @@ func (m *fakeMedia) Sample() quality.Sample {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.samples++
-	return m.measured()
+	s := m.measured()
+	s.Path = m.path
+	return s
 }
 
 func (m *fakeMedia) Close() error {

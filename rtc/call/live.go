@@ -3,6 +3,7 @@ package call
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,6 +92,9 @@ func (m *Manager) step(c *live, in Input) bool {
 	case next.State != before.State:
 		m.note(c, next)
 		m.emit(c, Event{Kind: StateChanged})
+		if next.State == Active && slices.ContainsFunc(m.calls, func(o *live) bool { return o != c && o.info.State == Active }) {
+			m.tell(c, codeSeveralActive)
+		}
 		if next.State == Hangup {
 			c.nextSample = time.Time{}
 			c.answerAt = time.Time{}

@@ -69,7 +69,7 @@ func recovering(c Info, in Input) (Info, []Action, bool) {
 			c.fresh = false
 			return c, append(actions, Action{Kind: Arm, Timer: LostTimer}), true
 		}
-		return end(c, in, ByLine, in.Cause, failure("the call could not be taken back", in.Err))
+		return fail(c, in, codeSDPNotSent, ByLine, in.Cause, failure("the call could not be taken back", in.Err))
 	case OnLineLost:
 		c.detached = true
 		return c, []Action{{Kind: Arm, Timer: LostTimer}}, true
@@ -102,8 +102,8 @@ func notReattached(c Info, in Input) (Info, []Action, bool) {
 	if !c.detached {
 		return c, nil, false
 	}
-	c, actions, ok := end(c, in, ByLine, TemporaryFailure, "the platform did not give the call back after its line was lost (48501)")
-	return c, append([]Action{{Kind: Tell, Code: codeNotReattached}}, actions...), ok
+	return fail(c, in, codeNotReattached, ByLine, TemporaryFailure,
+		"the platform did not give the call back after its line was lost (48501)")
 }
 
 // mending is what happens to the media of a call that talks, or is held.

@@ -96,6 +96,12 @@ func (m *Manager) collect(c *live, of *session, s quality.Sample) {
 	held, muted := c.info.State == Held, c.info.Muted
 	s.Held, s.Muted = s.Held || held, s.Muted || muted
 	of.flow.add(s, s.Held, s.Muted)
+	if p := s.Path; p != nil {
+		if c.info.State < Hangup && of.pathChanges > 0 && p.Changes > of.pathChanges {
+			m.tell(c, codePathChanged)
+		}
+		of.pathChanges = p.Changes
+	}
 	for _, w := range c.collector.Add(s) {
 		m.write(c, quality.LogEntry{
 			Timestamp: w.Time, Level: "warn", Message: w.Name, Context: map[string]any{"code": w.Code, "message": w.Message},

@@ -21,6 +21,8 @@ type session struct {
 	sampling  bool
 	badSince  time.Time // disconnected; zero while it is not
 	flow      flow
+	// pathChanges is how often its media had taken another path, by the last sample; the first counts.
+	pathChanges uint32
 
 	theirs      []candidate // that came before media could take them
 	describable bool        // media has, or is about to have, the far side's description

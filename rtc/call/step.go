@@ -91,9 +91,17 @@ func anytime(c Info, in Input) (Info, []Action, bool) {
 	}
 	switch in.Kind {
 	case OnMediaError:
-		return end(c, in, ByMedia, TemporaryFailure, failure("no media", in.Err))
+		code := codeAnswerFailed
+		if c.Direction == Outbound && !c.answered() {
+			code = codeOfferFailed
+		}
+		return fail(c, in, code, ByMedia, TemporaryFailure, failure("no media", in.Err))
 	case OnSDPError:
-		return end(c, in, ByMedia, IncompatibleDestination, failure("the far side's description of its media is of no use", in.Err))
+		code := codeRemoteSDPFailed
+		if c.State == Answering || c.State == Recovering {
+			code = codeAnswerFailed
+		}
+		return fail(c, in, code, ByMedia, IncompatibleDestination, failure("the far side's description of its media is of no use", in.Err))
 	case OnMediaFailed:
 		if !c.answered() {
 			return end(c, in, ByMedia, TemporaryFailure, failure("the way of the sound was lost", in.Err))
@@ -155,7 +163,7 @@ func outbound(c Info, in Input) (Info, []Action, bool) {
 			return c, nil, false
 		}
 		c.sent = !in.Unsent
-		return end(c, in, ByLine, in.Cause, failure("the invite failed", in.Err))
+		return fail(c, in, codeSDPNotSent, ByLine, in.Cause, failure("the invite failed", in.Err))
 	case OnTimeout:
 		switch {
 		case in.Timer != SetupTimer:
@@ -228,7 +236,7 @@ func inbound(c Info, in Input) (Info, []Action, bool) {
 		if !c.sent {
 			return c, nil, false
 		}
-		return end(c, in, ByLine, in.Cause, failure("the answer failed", in.Err))
+		return fail(c, in, codeSDPNotSent, ByLine, in.Cause, failure("the answer failed", in.Err))
 	case c.State == Answering && in.Kind == OnTimeout && in.Timer == AnswerTimer:
 		return end(c, in, ByTimeout, RecoveryOnTimerExpire, "the call could not be set up in time")
 	}
@@ -336,6 +344,12 @@ func end(c Info, in Input, by EndedBy, cause Cause, why string) (Info, []Action,
 		actions = append(actions, Action{Kind: Settle})
 	}
 	return c.to(Hangup), actions, true
+}
+
+// fail ends a call by an error that has a code.
+func fail(c Info, in Input, code int, by EndedBy, cause Cause, why string) (Info, []Action, bool) {
+	c, actions, ok := end(c, in, by, cause, why)
+	return c, append([]Action{{Kind: Tell, Code: code}}, actions...), ok
 }
 
 // to enters a state.

@@ -104,7 +104,7 @@ var transitions = []struct {
 	}},
 	{"requesting, invite sent", Info{Direction: Outbound, State: Requesting, mediaOpen: true, sent: true}, map[string]string{
 		"taken":                "trying",
-		"refused":              "hangup arm end, send bye, close media",
+		"refused":              "hangup tell 40005, arm end, send bye, close media",
 		"ringing":              "requesting",
 		"early media":          "early apply answer sdp",
 		"answered":             "active apply answer sdp, arm , measure",
@@ -113,7 +113,7 @@ var transitions = []struct {
 	}},
 	{"trying", Info{Direction: Outbound, State: Trying, mediaOpen: true, sent: true}, map[string]string{
 		"ringing":              "trying",
-		"refused":              "hangup arm end, send bye, close media",
+		"refused":              "hangup tell 40005, arm end, send bye, close media",
 		"early media":          "early apply answer sdp",
 		"answered":             "active apply answer sdp, arm , measure",
 		"answered without SDP": "hangup arm end, send bye, close media",
@@ -121,7 +121,7 @@ var transitions = []struct {
 	}},
 	{"early", Info{Direction: Outbound, State: Early, mediaOpen: true, sent: true, sdpTaken: true}, map[string]string{
 		"ringing":              "early",
-		"refused":              "hangup arm end, send bye, close media",
+		"refused":              "hangup tell 40005, arm end, send bye, close media",
 		"answered":             "active arm , measure", // one SDP answer is enough
 		"answered without SDP": "active arm , measure",
 		"send digits":          "early send digits 5",
@@ -145,7 +145,7 @@ var transitions = []struct {
 		"taken":          "active arm , measure",
 		"answer":         "answering tell 33007",
 		"reject":         "hangup arm end, send bye, close media",
-		"refused":        "hangup arm end, send bye, close media",
+		"refused":        "hangup tell 40005, arm end, send bye, close media",
 		"timeout answer": "hangup arm end, send bye, close media",
 	}},
 	{"active", talkingCall(Active), map[string]string{
@@ -319,11 +319,11 @@ var transitions = []struct {
 	}},
 	{"recovering, attach sent", recoveringCall(func(c *Info) { c.sent = true }), map[string]string{
 		"taken":   "active use fresh, arm , measure",
-		"refused": "hangup arm end, send bye, close media",
+		"refused": "hangup tell 40005, arm end, send bye, close media",
 	}},
 	{"recovering a held call, attach sent", recoveringCall(func(c *Info) { c.sent, c.holdAgain = true, true }), map[string]string{
 		"taken":   "active use fresh, arm , measure, send modify hold",
-		"refused": "hangup arm end, send bye, close media",
+		"refused": "hangup tell 40005, arm end, send bye, close media",
 	}},
 	{"recovering, line lost again", recoveringCall(func(c *Info) { c.sent, c.detached = true, true }), map[string]string{
 		"taken":          "active use fresh, arm , measure",
@@ -422,9 +422,17 @@ func everywhere(c Info) map[string]string {
 		"mute": stay, "toggle mute": stay, "deaf": stay,
 	}
 	if c.mediaOpen {
-		for _, k := range []string{"media error", "SDP error", "media failed"} {
-			all[k] = end
+		all["media failed"] = end
+		// Whose SDP it was says the code.
+		theirs, ours := " tell 40004,", " tell 40002,"
+		if c.State == Answering || c.State == Recovering {
+			theirs = ours
 		}
+		if c.Direction == Outbound && !c.answered() {
+			ours = " tell 40001,"
+		}
+		all["SDP error"] = strings.Replace(end, " ", theirs+" ", 1)
+		all["media error"] = strings.Replace(end, " ", ours+" ", 1)
 		all["media connected"], all["media disconnected"] = stay, stay
 		all["mute"], all["toggle mute"], all["deaf"] = stay+" mute media true", stay+" mute media true", stay+" deaf media true"
 	}

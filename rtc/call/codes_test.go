@@ -1,0 +1,115 @@
+package call
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sidetone/rtc/quality"
+)
+
+// What a call says of itself when things go wrong, by the codes of the SDKs; each stands in its report as well.
+func TestCodes(t *testing.T) {
+	trouble := errors.New("trouble")
+	inbound := func(w *world) string {
+		w.ring("in-1")
+		_ = w.Answer(w.t.Context(), "")
+		time.Sleep(time.Second)
+		return "in-1"
+	}
+	outbound := (*world).dial
+	path := func(w *world, changes uint32) {
+		m := w.theMedia(0)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.path = &quality.Path{Changes: changes}
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(*Config, *world)
+		do     func(*world) string
+		want   []int
+	}{
+		{"all is well", nil, (*world).talk, nil},
+		{"no offer", func(_ *Config, w *world) { w.offerErr = trouble }, outbound, []int{40001}},
+		{"no media for a call of ours", func(_ *Config, w *world) { w.newMediaErr = trouble }, outbound, []int{40001}},
+		{"no media for a call to us", func(_ *Config, w *world) { w.newMediaErr = trouble }, inbound, []int{40002}},
+		{"an offer of no use", func(_ *Config, w *world) { w.answerErr = trouble }, inbound, []int{40002}},
+		{"an answer of no use", func(_ *Config, w *world) { w.setErr = trouble }, (*world).talk, []int{40004}},
+		{"invite refused", func(_ *Config, w *world) { w.line.inviteErr = &Refused{Err: trouble} }, outbound, []int{40005}},
+		{"our answer refused", func(_ *Config, w *world) { w.line.answerErr = &Refused{Err: trouble} }, inbound, []int{40005}},
+		{"hold refused", nil, func(w *world) string {
+			id := w.talk()
+			w.line.modifyErr = &Refused{Err: trouble}
+			_ = w.Hold(w.t.Context(), id)
+			return id
+		}, []int{44001}},
+		{"answered twice", func(_ *Config, w *world) { w.gather = time.Second }, func(w *world) string {
+			w.ring("in-1")
+			_ = w.Answer(w.t.Context(), "in-1")
+			_ = w.Answer(w.t.Context(), "in-1")
+			return "in-1"
+		}, []int{33007}},
+		{"media takes another path", nil, func(w *world) string {
+			id := w.talk()
+			for _, changes := range []uint32{0, 1, 1, 2, 2} { // the first selection is none
+				path(w, changes)
+				time.Sleep(samplePeriod)
+			}
+			return id
+		}, []int{33008}},
+		{"two calls talk", nil, func(w *world) string {
+			// Two legs of a hunt are answered before one of them could be taken back.
+			var ids []string
+			for _, to := range []string{"a", "b"} {
+				id, err := w.Dial(w.t.Context(), DialRequest{Destination: to, Group: "hunt-1"})
+				if err != nil {
+					w.t.Fatal(err)
+				}
+				ids = append(ids, id)
+			}
+			time.Sleep(time.Second)
+			for _, id := range ids {
+				w.Signal(Signal{Kind: SignalAnswered, CallID: id, SDP: "their answer"})
+			}
+			return ids[1]
+		}, []int{33010}},
+		{"the call is not given back", nil, func(w *world) string {
+			id := w.talk()
+			w.Signal(Signal{Kind: SignalLineLost})
+			w.Signal(Signal{Kind: SignalReady})
+			return id
+		}, []int{48501}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			in(t, tt.change, func(t *testing.T, w *world) {
+				id := tt.do(w)
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				_ = w.Hangup(t.Context(), id)
+				time.Sleep(10 * time.Second)
+				var told []int
+				for _, e := range append(w.of(Warned), w.of(Errored)...) {
+					if e.Call.ID != id {
+						continue
+					}
+					if told = append(told, e.Warning.Code); (e.Kind == Errored) != (e.Warning.Code >= 40000) {
+						t.Errorf("%d came as %s", e.Warning.Code, e.Kind)
+					}
+				}
+				if !slices.Equal(told, tt.want) {
+					t.Errorf("told %v, want %v", told, tt.want)
+				}
+				var kept []int
+				for _, k := range w.report(id).Warnings {
+					kept = append(kept, k.Code)
+				}
+				if !slices.Equal(kept, tt.want) {
+					t.Errorf("the report has %v, want %v", kept, tt.want)
+				}
+			})
+		})
+	}
+}
