@@ -6,6 +6,8 @@ FUZZTIME ?= 3s
 TESTFLAGS ?=
 BENCH ?= .
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# When what is built was written, in seconds since 1970: the same sources make the same program.
+BUILT ?= $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
 env := . buildroot/env.sh &&
 
 rooms := $(wildcard audio board cmd ota provisioning rtc)
@@ -29,7 +31,7 @@ deps: ## build the static C libraries (alsa-lib, opus, speexdsp) into build/deps
 
 build: deps ## build bin/sidetone and bin/sidetone-lab, static
 	@mkdir -p bin
-	$(env) go build -ldflags "-s -w -X sidetone/cmd/sidetone/internal/cli.Version=$(VERSION) -linkmode external -extldflags '-static'" -o bin/sidetone ./cmd/sidetone
+	$(env) go build -ldflags "-s -w -X sidetone/cmd/sidetone/internal/cli.Version=$(VERSION) -X sidetone/cmd/sidetone/internal/cli.Built=$(BUILT) -linkmode external -extldflags '-static'" -o bin/sidetone ./cmd/sidetone
 	$(env) go build -ldflags "-s -w -X sidetone/cmd/sidetone-lab/internal/lab.Version=$(VERSION) -linkmode external -extldflags '-static'" -o bin/sidetone-lab ./cmd/sidetone-lab
 	@ls -l bin | awk 'NR > 1 { printf "%s %.1f MB\n", $$9, $$5 / 1e6 }'
 

@@ -31,6 +31,7 @@ type Config struct {
 	Username string
 	Password func() (string, error) // asked before each connect; nil: none
 	RootCAs  *x509.CertPool         // for mqtts; nil: the system's
+	Now      func() time.Time       // by which its certificate is verified; nil: time.Now
 	// Will makes this agent the device itself: it holds the last will, says online and offline, keeps its session
 	// at the broker and takes commands. Without it the agent never touches up/status and takes no commands.
 	Will   bool

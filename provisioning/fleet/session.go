@@ -129,7 +129,7 @@ func (a *Agent) dial(ctx context.Context) (net.Conn, error) {
 		return conn, nil
 	}
 	host, _, _ := net.SplitHostPort(a.address)
-	secure := tls.Client(conn, &tls.Config{ServerName: host, RootCAs: a.config.RootCAs, MinVersion: tls.VersionTLS12})
+	secure := tls.Client(conn, &tls.Config{ServerName: host, RootCAs: a.config.RootCAs, MinVersion: tls.VersionTLS12, Time: a.config.Now})
 	if err := secure.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("TLS with %s: %w", a.address, err)

@@ -1,6 +1,9 @@
 package identity
 
 import (
+	"crypto/x509"
+	"encoding/pem"
+	"os"
 	"sync"
 	"time"
 )
@@ -14,6 +17,19 @@ type Clock struct {
 // NewClock gives a clock that cannot be earlier than when the program was built, if that is known. Tokens and what
 // is on disk lift that floor further.
 func NewClock(built time.Time) *Clock { return &Clock{floor: built} }
+
+// Certificates lifts the floor to the beginning of the newest certificate in these PEM files: what the device was given
+// had been made by then. A file that cannot be read is its user's to complain about.
+func (c *Clock) Certificates(files ...string) {
+	for _, file := range files {
+		data, _ := os.ReadFile(file)
+		for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+			if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
+				c.saw(cert.NotBefore)
+			}
+		}
+	}
+}
 
 // Now is the time, or the floor when the clock stands below it: for the verification of certificates (tls.Config.Time).
 func (c *Clock) Now() time.Time {

@@ -51,14 +51,9 @@ type Source interface {
 
 // Warning is about a token near its end.
 type Warning struct {
-	Code    int       `json:"code"` // 34001
-	Name    string    `json:"name"` // TOKEN_EXPIRING_SOON
-	Message string    `json:"message"`
-	Expires time.Time `json:"expires"` // by our clock
+	Message string    // for a person
+	Expires time.Time // by our clock
 }
-
-// TokenExpiringSoon is the code of the one Warning there is, as browser SDKs have it.
-const TokenExpiringSoon = 34001
 
 // Config of a source. Line is required.
 type Config struct {

@@ -102,11 +102,11 @@ func (k *keeper) warnOnce() {
 	}
 	h.warnAt = time.Time{}
 	w := Warning{
-		Code: TokenExpiringSoon, Name: "TOKEN_EXPIRING_SOON", Expires: h.dead,
+		Expires: h.dead,
 		Message: "the token expires in " + inWords(max(0, h.dead.Sub(now))) + " and there is no newer one; see to its source",
 	}
 	k.mu.Unlock()
-	k.log.Warn(w.Message, "code", w.Code, "name", w.Name)
+	k.log.Warn(w.Message)
 	if k.warn != nil {
 		k.warn(w)
 	}

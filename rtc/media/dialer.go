@@ -30,9 +30,10 @@ const (
 // turnDialer reaches TURN servers over TCP, and over TLS where the configured URL is turns:. pion is given it as its
 // proxy dialer: that is the only seam for a custom CA, and then the TLS is ours to do.
 type turnDialer struct {
-	ctx     context.Context // ends with the session
-	tls     map[string]bool // host:port that speak TLS
-	roots   *x509.CertPool  // besides the system's; may be nil
+	ctx     context.Context  // ends with the session
+	tls     map[string]bool  // host:port that speak TLS
+	roots   *x509.CertPool   // besides the system's; may be nil
+	now     func() time.Time // by which certificates are verified; nil: time.Now
 	sockets *sockets
 	log     *slog.Logger
 }
@@ -65,7 +66,7 @@ func (d *turnDialer) dial(ctx context.Context, network, addr string) (net.Conn, 
 	if err != nil {
 		host = addr
 	}
-	secure := tls.Client(conn, clientTLS(host, d.roots))
+	secure := tls.Client(conn, clientTLS(host, d.roots, d.now))
 	if err := secure.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("media: TLS with the TURN server (is its CA in ice.ca_file?): %w", err)
@@ -101,14 +102,17 @@ func ignoreNoProto(err error) error {
 
 // clientTLS trusts the system's roots and extra. Go cannot join two pools, so with extra both are tried by hand, by the
 // same rules that crypto/tls itself applies.
-func clientTLS(host string, extra *x509.CertPool) *tls.Config {
-	c := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+func clientTLS(host string, extra *x509.CertPool, now func() time.Time) *tls.Config {
+	c := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, Time: now}
 	if extra == nil {
 		return c
 	}
 	c.InsecureSkipVerify = true // VerifyConnection below does it
 	c.VerifyConnection = func(s tls.ConnectionState) error {
 		o := x509.VerifyOptions{DNSName: host, Roots: extra, Intermediates: x509.NewCertPool()}
+		if now != nil {
+			o.CurrentTime = now()
+		}
 		for _, cert := range s.PeerCertificates[1:] {
 			o.Intermediates.AddCert(cert)
 		}

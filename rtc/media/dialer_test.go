@@ -19,13 +19,16 @@ func TestClientTLSRefuses(t *testing.T) {
 		name  string
 		host  string
 		roots *x509.CertPool
+		now   func() time.Time
 		ok    bool
 	}{
-		{"right CA", "127.0.0.1", roots, true},
-		{"right CA, wrong host", "127.0.0.2", roots, false},
-		{"right CA, wrong name", "turn.example.com", roots, false},
-		{"wrong CA", "127.0.0.1", others, false},
-		{"system's only", "127.0.0.1", nil, false},
+		{"right CA", "127.0.0.1", roots, nil, true},
+		{"right CA, wrong host", "127.0.0.2", roots, nil, false},
+		{"right CA, wrong name", "turn.example.com", roots, nil, false},
+		{"wrong CA", "127.0.0.1", others, nil, false},
+		{"system's only", "127.0.0.1", nil, nil, false},
+		{"in 1970", "127.0.0.1", roots, func() time.Time { return time.Unix(0, 0) }, false},
+		{"long over", "127.0.0.1", roots, func() time.Time { return time.Now().AddDate(100, 0, 0) }, false},
 	} {
 		l, err := tls.Listen("tcp4", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
 		must(t, err)
@@ -38,7 +41,7 @@ func TestClientTLSRefuses(t *testing.T) {
 		})
 		b, err := net.Dial("tcp4", l.Addr().String())
 		must(t, err)
-		err = tls.Client(b, clientTLS(c.host, c.roots)).Handshake()
+		err = tls.Client(b, clientTLS(c.host, c.roots, c.now)).Handshake()
 		b.Close()
 		l.Close()
 		wg.Wait()

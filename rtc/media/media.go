@@ -42,6 +42,8 @@ type Config struct {
 	Servers []ICEServer
 	// RootCAs are trusted for turns: besides the system's roots. May be nil.
 	RootCAs *x509.CertPool
+	// Now is the time by which certificates are verified. Nil: time.Now.
+	Now func() time.Time
 	// Loopback keeps media on the loopback interface, and only there: for labs on one machine.
 	Loopback bool
 	Logger   *slog.Logger // nil: nothing is logged

@@ -171,7 +171,7 @@ func (s *Session) newSettings(ctx context.Context, e *Engine) (webrtc.SettingEng
 		return se, err
 	}
 	se.SetNet(s.net)
-	se.SetICEProxyDialer(&turnDialer{ctx: ctx, tls: s.plan.tls, roots: e.cfg.RootCAs, sockets: s.sockets, log: s.log})
+	se.SetICEProxyDialer(&turnDialer{ctx: ctx, tls: s.plan.tls, roots: e.cfg.RootCAs, now: e.cfg.Now, sockets: s.sockets, log: s.log})
 	se.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	se.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
 	// Else pion dials a far side's TCP candidates itself, even under the policy relay.

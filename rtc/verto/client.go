@@ -222,6 +222,12 @@ func (c *Client) NetworkChanged(ctx context.Context, addresses []netip.Addr) err
 	return c.ask(ctx, func(l *line) { l.networkChanged(addresses) })
 }
 
+// TokenExpiring says that the login ends soon and that its source has nothing newer, as detail has it. That is condition
+// 34001, told once until a login holds again, whoever notices it first: this client watches the end of its login too.
+func (c *Client) TokenExpiring(ctx context.Context, detail string) error {
+	return c.ask(ctx, func(l *line) { l.raise(CodeTokenExpiring, detail) })
+}
+
 // Renew replaces the connection now, without waiting for time-outs or the end of a back-off: for when the network has
 // changed, or media could not be mended over this line. The platform offers live calls again on the new one. A line
 // that was refused stays so.

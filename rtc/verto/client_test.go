@@ -274,6 +274,12 @@ func TestRefused(t *testing.T) {
 						t.Errorf("pause %d was %s, want %s", i+1, got, want)
 					}
 				}
+				if got := b.lineStates(); !slices.Equal(got, []LineState{Connecting, Registering, Refused}) {
+					t.Errorf("states %v: tries while it is refused are no news", got)
+				}
+				if w := b.warnings(); !slices.Equal(w, []int{CodeLoginFailed}) {
+					t.Errorf("told %v", w)
+				}
 				if n := len(dials); n > 60 {
 					t.Errorf("%d logins in a day of refusals", n)
 				}

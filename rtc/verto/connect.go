@@ -88,7 +88,7 @@ func (l *line) target() string {
 // attempt that is still under way is given up.
 func (l *line) connect() {
 	l.clearAlarm(alarmConnect)
-	l.setStatus(Status{State: Connecting})
+	l.trying(Status{State: Connecting})
 	l.stopDial()
 	ctx, cancel := context.WithCancel(l.ctx)
 	l.stopDial = cancel
@@ -156,7 +156,7 @@ func (l *line) open(o opened) {
 	l.wg.Go(func() { l.read(ctx, o.conn) })
 	l.setAlarm(alarmCheck, checkPeriod)
 	l.setAlarm(alarmRegister, registerTimeout)
-	l.setStatus(Status{State: Registering})
+	l.trying(Status{State: Registering})
 	l.login(o.creds, pending{purpose: forLogin, deadline: now.Add(registerTimeout)})
 }
 

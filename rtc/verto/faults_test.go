@@ -119,6 +119,7 @@ func strikeAll(t *testing.T, r *rand.Rand) {
 		f.strike(b, r)
 		struck := time.Now()
 		time.Sleep(time.Duration(r.IntN(60)) * time.Second)
+		synctest.Wait() // the blow has landed, also where that was no pause
 		for b.Status().State != Registered {
 			time.Sleep(time.Second)
 			synctest.Wait()

@@ -25,7 +25,7 @@ const (
 //	down ──► connecting ──► registering ◄─► registered ─┤ lost, silent, gateway failed, punt
 //	             │               │                      │
 //	             └── refused ◄───┘──────────────────────┘
-//	          1 min doubling to 30 min, then connecting
+//	          1 min doubling to 30 min, then as connecting, but called refused until it leads to registered
 type line struct {
 	c    *Client
 	cfg  *Config

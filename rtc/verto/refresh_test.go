@@ -87,6 +87,38 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
+// Two notice that the login ends: the source of its token, and the line itself. It is told once, and anew for the next.
+func TestTokenExpiringIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{life: time.Hour}
+		b, stop := start(t, &platform{pingEvery: 15 * time.Second}, s.config)
+		defer stop()
+		for n := range 2 {
+			time.Sleep(50 * time.Minute)
+			for range 2 {
+				if err := b.TokenExpiring(t.Context(), "the source has nothing newer"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(9*time.Minute + 30*time.Second) // the line's own warning is two minutes before the end
+			synctest.Wait()
+			if w := b.warnings(); len(w) != 2*n+1 { // each but the last cleared
+				t.Errorf("told %v", w)
+			}
+			if c := b.Conditions(); len(c) != 1 || c[0].Code != CodeTokenExpiring {
+				t.Errorf("conditions %+v", c)
+			}
+			if err := b.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if c := b.Conditions(); len(c) != 0 {
+				t.Errorf("conditions %+v", c)
+			}
+		}
+	})
+}
+
 // Nobody renews the login: that is told once, in time, and the platform decides.
 func TestTokenExpiring(t *testing.T) {
 	for life, before := range map[time.Duration]time.Duration{24 * time.Hour: 2 * time.Minute, time.Minute: 6 * time.Second} {

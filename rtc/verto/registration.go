@@ -123,6 +123,6 @@ func (l *line) unregistered(gatewayState string) {
 	if l.status.State == Registered {
 		l.setAlarm(alarmRegister, registerTimeout)
 	}
-	l.setStatus(Status{State: Registering, GatewayState: gatewayState})
+	l.trying(Status{State: Registering, GatewayState: gatewayState})
 	l.setAlarm(alarmPoll, l.pollPause())
 }

@@ -17,7 +17,7 @@ const (
 	Connecting  LineState = "connecting"  // fetching credentials, opening the connection
 	Registering LineState = "registering" // logging in, waiting for REGED
 	Registered  LineState = "registered"  // calls are possible
-	Refused     LineState = "refused"     // credentials refused; slow retries, 1 min doubling to 30 min
+	Refused     LineState = "refused"     // credentials refused; slow retries, 1 min doubling to 30 min, change nothing of it
 )
 
 // Codes of rtc/quality's table that a line gives.
@@ -140,6 +140,14 @@ func (l *line) setStatus(s Status) {
 		return
 	}
 	l.tell(Event{Status: &s})
+}
+
+// trying tells how far a connection has come. A line that was refused stays so until a login leads to registration, or
+// there is no connection to be had: its tries are no news.
+func (l *line) trying(s Status) {
+	if l.status.State != Refused {
+		l.setStatus(s)
+	}
 }
 
 // publish shows the line's state to other goroutines. The list of conditions is never changed once published.

@@ -33,6 +33,7 @@ import (
 type Options struct {
 	Config  *config.Config
 	Version string
+	Built   time.Time // when the program was built: it is no earlier than that; zero: not known
 	Logger  *slog.Logger
 	// Solo is one call beside whatever else runs for this device: an MQTT client id of its own, no last will, no birth,
 	// no control socket.
@@ -49,6 +50,7 @@ type Appliance struct {
 	profile board.Profile
 	started time.Time
 
+	clock    *identity.Clock // for all that verifies certificates
 	identity identity.Source // nil: the line logs in to an assistant, without credentials
 	line     *verto.Client
 	servers  []media.ICEServer // from the config; nil: it has none to say
@@ -94,9 +96,11 @@ func New(opt Options) (*Appliance, error) {
 	if err != nil {
 		return nil, fmt.Errorf("line.%w", err)
 	}
+	a.clock = identity.NewClock(opt.Built)
+	a.clock.Certificates(cfg.Line.CAFile, cfg.Line.ClientCertFile, cfg.ICE.CAFile, cfg.MQTT.CAFile)
 	if cfg.Assistant.TargetID == "" {
 		a.identity, err = identity.New(identity.Config{
-			Line: cfg.Line, StateDir: cfg.Device.StateDir, Roots: lineRoots, Warn: a.warn, Logger: a.log,
+			Line: cfg.Line, StateDir: cfg.Device.StateDir, Roots: lineRoots, Clock: a.clock, Warn: a.warn, Logger: a.log,
 		})
 		if err != nil {
 			return nil, err
@@ -110,7 +114,7 @@ func New(opt Options) (*Appliance, error) {
 		return nil, err
 	}
 	a.engine, err = media.NewEngine(media.Config{
-		Policy: cfg.ICE.Policy, RootCAs: iceRoots, Loopback: cfg.ICE.Loopback, Logger: a.log,
+		Policy: cfg.ICE.Policy, RootCAs: iceRoots, Now: a.clock.Now, Loopback: cfg.ICE.Loopback, Logger: a.log,
 	})
 	if err != nil {
 		return nil, err
@@ -256,7 +260,7 @@ func (a *Appliance) newFleet() (*fleet.Agent, error) {
 	}
 	return fleet.New(fleet.Config{
 		URL: m.URL, Fleet: a.cfg.Device.Fleet, Device: a.cfg.Device.Name, ClientID: clientID,
-		Username: m.Username, Password: passwordFrom(m.PasswordFile), RootCAs: pool,
+		Username: m.Username, Password: passwordFrom(m.PasswordFile), RootCAs: pool, Now: a.clock.Now,
 		Will: !a.opt.Solo, Dir: a.cfg.Device.StateDir, Logger: a.log,
 	})
 }

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/provisioning/identity"
 	"sidetone/rtc/call"
 	"sidetone/rtc/media"
@@ -27,7 +26,7 @@ func (a *Appliance) lineConfig(roots *x509.CertPool) verto.Config {
 	}
 	cfg := verto.Config{
 		URL: a.cfg.Line.URL, Dialect: dialect, Region: a.cfg.Line.Region, UserAgent: "sidetone/" + a.opt.Version,
-		TLS:    &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLS:    &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, Time: a.clock.Now},
 		Logger: a.log,
 	}
 	if t := a.cfg.Assistant; a.identity == nil {
@@ -68,13 +67,9 @@ func (a *Appliance) keepLogin(ctx context.Context) {
 	}
 }
 
-// warn tells of a token near its end.
+// warn has the line tell of a token near its end, since it notices that too.
 func (a *Appliance) warn(w identity.Warning) {
-	a.log.Warn("login", "code", w.Code, "name", w.Name, "message", w.Message)
-	a.watchers.tell(control.Event{Event: "warning", Code: w.Code, Name: w.Name, Message: w.Message})
-	if a.fleet != nil {
-		a.fleet.Event("error", w)
-	}
+	_ = a.line.TokenExpiring(context.Background(), w.Message) // its only error is that the line has ended
 }
 
 // refusedError is an identity's refusal in the line's terms, in its own words.

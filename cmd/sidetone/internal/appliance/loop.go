@@ -89,8 +89,8 @@ func (a *Appliance) do(ctx context.Context, f func()) error {
 }
 
 func (a *Appliance) onLine(e verto.Event) {
-	if c := e.Condition; c != nil && !c.Cleared {
-		a.watchers.tell(control.Event{Event: "warning", Code: c.Code, Name: c.Name, Message: c.Message})
+	if c := e.Condition; c != nil {
+		a.onCondition(*c)
 	}
 	if e.AI != nil {
 		a.assistantSays(e.AI)
@@ -105,11 +105,29 @@ func (a *Appliance) onLine(e verto.Event) {
 	if lost && (a.view.line.State == verto.Registered || a.view.line.State == verto.Registering) {
 		a.calls.Signal(call.Signal{Kind: call.SignalLineLost})
 	}
+	same := a.view.line
+	same.RetryAt = e.Status.RetryAt
 	a.view.line = *e.Status
-	a.log.Info("line", "state", e.Status.State, "code", e.Status.Code, "message", e.Status.Message)
-	a.watchers.tell(control.Event{Event: "line", Line: e.Status, Code: e.Status.Code, Name: e.Status.Name, Message: e.Status.Message})
+	if same != a.view.line { // that it will be tried again later than it was said is no event
+		a.log.Info("line", "state", e.Status.State, "code", e.Status.Code, "message", e.Status.Message)
+		a.watchers.tell(control.Event{Event: "line", Line: e.Status, Code: e.Status.Code, Name: e.Status.Name, Message: e.Status.Message})
+	}
 	if a.fleet != nil && !a.opt.Solo {
 		a.fleet.State("line", e.Status)
+	}
+}
+
+// onCondition tells that something is wrong with the line: once, until it is well again.
+func (a *Appliance) onCondition(c verto.Condition) {
+	if !c.Cleared {
+		message := c.Message
+		if c.Detail != "" {
+			message += ": " + c.Detail
+		}
+		a.watchers.tell(control.Event{Event: "warning", Code: c.Code, Name: c.Name, Message: message})
+	}
+	if a.fleet != nil && !a.opt.Solo {
+		a.fleet.Event("condition", c)
 	}
 }
 

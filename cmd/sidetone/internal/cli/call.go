@@ -51,7 +51,7 @@ func placeCall(ctx context.Context, e env, args []string) int {
 		} else if *out != "" && *in == "" {
 			cfg.Audio.Capture = "null"
 		}
-		opt := appliance.Options{Config: cfg, Version: Version, Logger: logger(e, cfg.Log.Level), Solo: true}
+		opt := appliance.Options{Config: cfg, Version: Version, Built: built(), Logger: logger(e, cfg.Log.Level), Solo: true}
 		err = appliance.Once(ctx, opt, request, p.event)
 	}
 	var refused *control.RefusedError

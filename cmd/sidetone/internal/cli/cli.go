@@ -9,8 +9,10 @@ import (
 	"io"
 	"log/slog"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/provisioning/config"
@@ -24,8 +26,20 @@ const (
 	exitRefused = 3 // the platform refused the login
 )
 
-// Version is stamped by the build.
-var Version = "dev"
+// Stamped by the build.
+var (
+	Version = "dev"
+	Built   string // seconds since 1970 of what it was built from; the device's clock is never taken for an earlier one
+)
+
+// built is zero when the build said nothing.
+func built() time.Time {
+	seconds, err := strconv.ParseInt(Built, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0)
+}
 
 // command is one sub-command.
 type command struct {

@@ -19,7 +19,7 @@ func run(ctx context.Context, e env, args []string) int {
 	if cfg == nil {
 		return code
 	}
-	opt := appliance.Options{Config: cfg, Version: Version, Logger: logger(e, cfg.Log.Level)}
+	opt := appliance.Options{Config: cfg, Version: Version, Built: built(), Logger: logger(e, cfg.Log.Level)}
 	attended := term.IsTerminal(int(os.Stdin.Fd()))
 	if attended {
 		// Board profile sim: the terminal is the lamp and the buttons.
