@@ -4,6 +4,7 @@ package device
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
@@ -73,7 +74,7 @@ func Open(capture, playback string) (audio.Duplex, error) {
 	if in == KindNull && out == KindNull {
 		return Null{}, nil
 	}
-	var w WAV
+	w := &WAV{}
 	if in == KindWAV {
 		w.In = strings.TrimPrefix(capture, "wav:")
 	}
@@ -84,6 +85,22 @@ func Open(capture, playback string) (audio.Duplex, error) {
 		return nil, err
 	}
 	return w, nil
+}
+
+// Check tells whether what Open would give can be used, as far as that can be told without touching a sound card.
+func Check(capture, playback string) error {
+	if _, err := Open(capture, playback); err != nil {
+		return err
+	}
+	path, ok := strings.CutPrefix(playback, "wav:")
+	if !ok {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o666)
+	if err != nil {
+		return fmt.Errorf("playback: %w", err)
+	}
+	return f.Close()
 }
 
 // openCard makes a Card of config values that are "auto" or "card:NAME".

@@ -23,16 +23,26 @@ type recording struct {
 	pending []byte // sound that comes after them
 }
 
-// record starts a recording, in place of what path held. Without a path there is none.
-func record(path string) (*recording, error) {
+// record starts a recording, in place of what path held; or goes on with the one that is there. Without a path there is
+// none.
+func record(path string, again bool) (*recording, error) {
 	if path == "" {
 		return nil, nil
 	}
-	f, err := os.Create(path)
+	how := os.O_RDWR | os.O_CREATE
+	if !again {
+		how |= os.O_TRUNC
+	}
+	f, err := os.OpenFile(path, how, 0o666)
 	if err != nil {
 		return nil, fmt.Errorf("recording: %w", err)
 	}
-	r := &recording{file: f, pending: make([]byte, 0, flushFrames*frameBytes)}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("recording: %w", err)
+	}
+	r := &recording{file: f, frames: max(0, info.Size()-wavHeader) / frameBytes, pending: make([]byte, 0, flushFrames*frameBytes)}
 	if err := r.flush(); err != nil {
 		f.Close()
 		return nil, err

@@ -14,9 +14,21 @@ type WAV struct {
 	In, Out string
 
 	captured []int16 // of In, once loaded
+	rest     []int16 // of captured, when the last Run ended
+	from     *WAV    // whose files the next Run goes on with, where they are the same
 }
 
-var _ audio.Duplex = WAV{}
+var _ audio.Duplex = (*WAV)(nil)
+
+// Resume makes next go on, in its first Run, where old stopped, whose Run has ended: with a file that both capture, from
+// where it was; of one that both record, after what is in it. It is for a device that is changed in mid-call.
+func Resume(next, old audio.Duplex) {
+	n, ok := next.(*WAV)
+	o, ok2 := old.(*WAV)
+	if ok && ok2 {
+		n.from = o
+	}
+}
 
 // load reads In, unless it was read before.
 func (w *WAV) load() (err error) {
@@ -29,16 +41,25 @@ func (w *WAV) load() (err error) {
 // Run implements audio.Duplex. In moves on only as mic takes frames, so that its first sample goes out with the first
 // packet. Out lasts from Run's start to its end, 20 ms of it for each 20 ms, and all but the last second of it can be
 // read even if the process is killed. An error names the file.
-func (w WAV) Run(ctx context.Context, speaker audio.Source, mic audio.Sink) (err error) {
+func (w *WAV) Run(ctx context.Context, speaker audio.Source, mic audio.Sink) (err error) {
 	if err := w.load(); err != nil {
 		return err
 	}
-	out, err := record(w.Out)
+	rest, again := w.captured, false
+	if f := w.from; f != nil {
+		if again = f.Out == w.Out; f.In == w.In {
+			rest = f.rest
+		}
+		w.from = nil
+	}
+	out, err := record(w.Out, again)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, out.close()) }()
-	rest := w.captured
+	defer func() {
+		w.rest = rest
+		err = errors.Join(err, out.close())
+	}()
 	var f audio.Frame
 	return pace(ctx, func(lost int) error {
 		if err := out.skip(lost); err != nil {

@@ -283,7 +283,7 @@ func TestWAVResamples(t *testing.T) {
 	if err := audiotest.WriteWAV(path, tone, 16000); err != nil {
 		t.Fatal(err)
 	}
-	w := WAV{In: path}
+	w := &WAV{In: path}
 	if err := w.load(); err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +295,7 @@ func TestWAVResamples(t *testing.T) {
 // TestRecordingSurvivesKill looks at the file while it is written, as a killed process would leave it.
 func TestRecordingSurvivesKill(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out.wav")
-	r, err := record(path)
+	r, err := record(path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -337,7 +337,7 @@ func TestRecordingKeepsTime(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 		}
-		if err := (WAV{Out: path}).Run(ctx, &r, &r); err != nil {
+		if err := (&WAV{Out: path}).Run(ctx, &r, &r); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -397,7 +397,7 @@ func TestHelperRecords(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		var r room
-		t.Log(WAV{Out: path}.Run(ctx, &r, &r))
+		t.Log((&WAV{Out: path}).Run(ctx, &r, &r))
 	}
 }
 
@@ -424,7 +424,7 @@ func TestErrorsNameTheFile(t *testing.T) {
 	// A disk that is full ends the run and says so.
 	if _, err := os.Stat("/dev/full"); err == nil {
 		var k counter
-		err := WAV{Out: "/dev/full"}.Run(t.Context(), &k, &k)
+		err := (&WAV{Out: "/dev/full"}).Run(t.Context(), &k, &k)
 		if err == nil || !strings.Contains(err.Error(), "/dev/full") {
 			t.Errorf("a full disk: %v", err)
 		}
@@ -441,4 +441,102 @@ func ExampleKindOf() {
 	// wav <nil>
 	// card <nil>
 	//  no sound device "gramophone": say auto, null, wav:PATH or card:NAME
+}
+
+// TestResume changes one file in the middle and keeps the other: what is kept goes on where it was.
+func TestResume(t *testing.T) {
+	dir := t.TempDir()
+	ramp := func(name string, step int16) string {
+		pcm := make([]int16, 4*audio.SampleRate)
+		for i := range pcm {
+			pcm[i] = int16(i/audio.FrameSamples) * step // the number of its frame
+		}
+		path := filepath.Join(dir, name)
+		if err := audiotest.WriteWAV(path, pcm, audio.SampleRate); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	up, down := ramp("up.wav", 1), ramp("down.wav", -1)
+	out, other := filepath.Join(dir, "out.wav"), filepath.Join(dir, "other.wav")
+	synctest.Test(t, func(t *testing.T) {
+		var said []int16 // of each frame that was captured
+		var played int16
+		run := func(w *WAV) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second+time.Millisecond)
+			defer cancel()
+			said = nil
+			if err := w.Run(ctx, sourceFunc(func(f *audio.Frame) {
+				played++
+				f[0] = played
+			}), sinkFunc(func(f *audio.Frame) bool {
+				said = append(said, f[0])
+				return true
+			})); err != nil {
+				t.Error(err)
+			}
+		}
+		open := func(in, out string) *WAV {
+			d, err := Open("wav:"+in, "wav:"+out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d.(*WAV)
+		}
+		first, second, third := open(up, out), open(down, out), open(down, other)
+		run(first)
+		if len(said) != 50 || said[0] != 0 || said[49] != 49 {
+			t.Errorf("captured %v", said)
+		}
+		Resume(second, first)
+		run(second)
+		if len(said) != 50 || said[0] != 0 || said[49] != -49 {
+			t.Errorf("the other file: captured %v", said)
+		}
+		Resume(third, second)
+		run(third)
+		if len(said) != 50 || said[0] != -50 || said[49] != -99 {
+			t.Errorf("the same file with another recording: captured %v", said)
+		}
+		Resume(third, Null{})
+		Resume(Null{}, third)
+		run(third)
+		if said[0] != 0 {
+			t.Errorf("a run of its own begins at %d", said[0])
+		}
+	})
+	for path, frames := range map[string][]int16{out: {1, 100}, other: {151, 200}} {
+		pcm, _, err := audiotest.ReadWAV(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, last := pcm[0], pcm[len(pcm)-audio.FrameSamples]
+		if n := len(pcm) / audio.FrameSamples; n != int(frames[1]-frames[0])+1 || first != frames[0] || last != frames[1] {
+			t.Errorf("%s has %d frames from %d to %d, want %v", filepath.Base(path), n, first, last, frames)
+		}
+	}
+}
+
+type sourceFunc func(*audio.Frame)
+
+func (f sourceFunc) PullFrame(frame *audio.Frame) { f(frame) }
+
+type sinkFunc func(*audio.Frame) bool
+
+func (f sinkFunc) PushFrame(frame *audio.Frame) bool { return f(frame) }
+
+func TestCheck(t *testing.T) {
+	dir := t.TempDir()
+	if err := Check("null", "wav:"+filepath.Join(dir, "out.wav")); err != nil {
+		t.Error(err)
+	}
+	for _, d := range [][2]string{
+		{"wav:" + filepath.Join(dir, "none.wav"), "null"}, {"null", "wav:" + filepath.Join(dir, "no", "out.wav")},
+		{"null", "card:X"}, {"tape", "null"},
+	} {
+		if Check(d[0], d[1]) == nil {
+			t.Errorf("%v is good", d)
+		}
+	}
 }

@@ -3,11 +3,15 @@ package e2e_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"sidetone/audio/audiotest"
 
 	"github.com/google/uuid"
 )
@@ -179,4 +183,58 @@ func TestButtonTimers(t *testing.T) {
 	}
 	fleet.await(t, "up/event/door", has("open"))
 	fleet.await(t, "up/state/call", has(`"destination":"tone"`, `"state":"destroy"`, "NORMAL_CLEARING"))
+}
+
+// TestDevice changes the microphone in mid-call: the far side, an echo, hears the other one in the same call, and what is
+// heard here is recorded on. A device that does not open changes nothing.
+func TestDevice(t *testing.T) {
+	l := startLab(t)
+	dir := t.TempDir()
+	tone := func(name string, hz float64) string {
+		pcm := make([]int16, 48000*30)
+		for i := range pcm {
+			pcm[i] = int16(8000 * math.Sin(2*math.Pi*hz*float64(i)/48000))
+		}
+		file := filepath.Join(dir, name)
+		if err := audiotest.WriteWAV(file, pcm, 48000); err != nil {
+			t.Fatal(err)
+		}
+		return "wav:" + file
+	}
+	low, high, heard := tone("low.wav", 500), tone("high.wav", 900), filepath.Join(dir, "heard.wav")
+	config := l.Devices["door1"]
+	fleet := l.subscribe(t, "door1")
+	startEnv(t, []string{"SIDETONE_AUDIO_CAPTURE=" + low, "SIDETONE_AUDIO_PLAYBACK=wav:" + heard}, "sidetone", "run", "--config", config)
+	l.waitRegistered(t, "door1")
+	do(t, config, "dial", "echo")
+	fleet.await(t, "up/state/call", has(`"state":"active"`))
+	time.Sleep(2500 * time.Millisecond)
+	do(t, config, "device", "--capture", high)
+	if out := do(t, config, "status"); !strings.Contains(out, "high.wav") {
+		t.Errorf("status: %s", out)
+	}
+	for device, why := range map[string]string{"wav:" + filepath.Join(dir, "none.wav"): "none.wav", "card:None": "do not go together"} {
+		r := run(t, 15*time.Second, nil, "sidetone", "device", "--config", config, "--capture", device)
+		if r.code != 1 || !strings.Contains(r.err, why) {
+			t.Errorf("%s: exit %d, %s", device, r.code, r.err)
+		}
+	}
+	if reply := fleet.command(t, "device", `{"playback":"wav:/tmp/x.wav"}`); !has(`"ok":false`, "may not choose files")(reply) {
+		t.Errorf("the fleet chose a file: %s", reply)
+	}
+	time.Sleep(2500 * time.Millisecond)
+	do(t, config, "hangup")
+	fleet.await(t, "up/state/call", has(`"state":"destroy"`, "NORMAL_CLEARING"))
+	eventually(t, 10*time.Second, "the recording is complete", func() bool {
+		pcm, _, err := audiotest.ReadWAV(heard)
+		return err == nil && len(pcm) > 4*48000
+	})
+	pcm, _, err := audiotest.ReadWAV(heard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, last := pcm[48000:2*48000], pcm[len(pcm)-3*48000/2:len(pcm)-48000/2]
+	if !audiotest.HasTone(first, 500) || audiotest.HasTone(first, 900) || !audiotest.HasTone(last, 900) || audiotest.HasTone(last, 500) {
+		t.Errorf("%.1f s heard: at first %v, at last %v", float64(len(pcm))/48000, audiotest.Tones(first), audiotest.Tones(last))
+	}
 }

@@ -24,6 +24,9 @@ const (
 	LowBytesSent     = 32002
 )
 
+// DeviceChangeSkipped is the code of a sound device that was not changed because the other one does not open.
+const DeviceChangeSkipped = 33009
+
 // Lookup finds a condition by its code.
 func Lookup(code int) (Condition, bool) {
 	for _, c := range conditions {
@@ -88,7 +91,7 @@ var conditions = []Condition{
 	{33006, "ANSWER_WHILE_PEER_ACTIVE", "a second answer came for a call", "the platform sent it twice", "nothing", false},
 	{33007, "DUPLICATE_INBOUND_ANSWER", "a call was answered twice", "two answers from here", "nothing", false},
 	{33008, "ICE_CANDIDATE_PAIR_CHANGED", "media took another path", "the network changed", "nothing", false},
-	{33009, "AUDIO_INPUT_DEVICE_CHANGE_SKIPPED", "the microphone was not changed", "the new one is not there", "check audio.capture", false},
+	{DeviceChangeSkipped, "AUDIO_INPUT_DEVICE_CHANGE_SKIPPED", "the microphone was not changed", "the new one is not there", "check audio.capture", false},
 	{33010, "MULTIPLE_ACTIVE_CALLS_DETECTED", "more than one call is active", "a second call was answered", "hang one up", false},
 	{33011, "SHARED_REMOTE_ELEMENT_OVERWRITE", "two calls share one loudspeaker", "a second call was answered", "hang one up", false},
 	{34001, "TOKEN_EXPIRING_SOON", "the token is about to expire", "its time is over", "nothing where a token service is configured; else put a new token in place", false},

@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/rtc/call"
 	"sidetone/rtc/media"
+	"sidetone/rtc/quality"
 	"sidetone/rtc/verto"
 )
 
@@ -18,10 +20,10 @@ const hangupGrace = 3 * time.Second
 
 // Status implements control.Device.
 func (a *Appliance) Status(ctx context.Context) control.Status {
+	d := a.sound.device.Load()
 	s := control.Status{
 		Device: a.cfg.Device.Name, Fleet: a.cfg.Device.Fleet, Version: a.opt.Version, Started: a.started,
-		MQTT:  "none",
-		Sound: a.cfg.Audio.Capture + " / " + a.cfg.Audio.Playback,
+		MQTT: "none", Sound: d.capture + " / " + d.playback,
 	}
 	if a.fleet != nil {
 		s.MQTT = "offline"
@@ -154,4 +156,24 @@ func (a *Appliance) Watch(ctx context.Context, each func(control.Event) error) e
 			return nil
 		}
 	}
+}
+
+// UseSound implements control.Device.
+func (a *Appliance) UseSound(ctx context.Context, capture, playback string) error {
+	old := a.sound.device.Load()
+	d := soundDeviceOf(cmp.Or(capture, old.capture), cmp.Or(playback, old.playback))
+	if err := a.sound.use(ctx, d); err != nil {
+		w, _ := quality.Lookup(quality.DeviceChangeSkipped)
+		a.log.Warn(w.Message, "code", w.Code, "name", w.Name, "err", err)
+		a.watchers.tell(control.Event{Event: "warning", Code: w.Code, Name: w.Name, Message: w.Message + ": " + err.Error()})
+		return err
+	}
+	a.log.Info("sound device changed", "capture", d.capture, "playback", d.playback)
+	if err := a.do(ctx, func() {}); err != nil { // the loop looks anew at what the device may play
+		return err
+	}
+	if a.fleet != nil {
+		a.announce()
+	}
+	return nil
 }

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"sidetone/audio"
-	"sidetone/audio/device"
 	"sidetone/audio/dsp"
 	"sidetone/board"
 	"sidetone/board/indicator"
@@ -57,10 +56,8 @@ type Appliance struct {
 	engine   *media.Engine
 	calls    *call.Manager
 	fleet    *fleet.Agent // nil: no broker is set
-	card     bool         // a real card, not files
-	dumb     bool         // nothing captures
 	sound    *sound
-	chain    *dsp.Chain // nil: no processing
+	chain    *dsp.Chain // nil: sound is never processed
 	voices   voices
 	tones    tones
 	reports  reportFiles
@@ -124,19 +121,23 @@ func New(opt Options) (*Appliance, error) {
 	if a.fleet, err = a.newFleet(); err != nil {
 		return nil, err
 	}
-	a.card = device.IsCard(cfg.Audio.Capture, cfg.Audio.Playback)
-	if kind, err := device.KindOf(cfg.Audio.Capture); err == nil && kind == device.KindNull {
-		a.dumb = true
-	}
-	var played func(*audio.Frame)
-	if cfg.Audio.Processing == "on" || cfg.Audio.Processing == "auto" && a.card {
+	a.sound = newSound(soundDeviceOf(cfg.Audio.Capture, cfg.Audio.Playback), a.log)
+	if cfg.Audio.Processing != "off" {
 		if a.chain, err = dsp.NewChain(); err != nil {
 			return nil, err
 		}
-		played = a.chain.Played
+		a.sound.played = a.processing(a.chain.Played)
 	}
-	a.sound = newSound(func() (audio.Duplex, error) { return device.Open(cfg.Audio.Capture, cfg.Audio.Playback) }, played, a.log)
 	return a, nil
+}
+
+// processing lets f have a frame while the device in use is one to be processed.
+func (a *Appliance) processing(f func(*audio.Frame)) func(*audio.Frame) {
+	return func(frame *audio.Frame) {
+		if a.cfg.Audio.Processing == "on" || a.sound.device.Load().card {
+			f(frame)
+		}
+	}
 }
 
 // Run is the device, until ctx ends. Shutdown goes from the calls outwards: calls say bye and report, reports leave,

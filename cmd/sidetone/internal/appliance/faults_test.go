@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"sidetone/audio"
-	"sidetone/audio/device"
 	"sidetone/board/indicator"
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/provisioning/config"
@@ -42,7 +41,7 @@ func newDoor(t *testing.T, change func(*verto.Config)) *door {
 	cfg := config.Default()
 	cfg.Line.URL, cfg.Line.SecondCall = "wss://exchange.example", "wait"
 	a := &Appliance{
-		cfg: cfg, card: true, log: slog.New(slog.DiscardHandler), view: view{calls: map[string]call.Info{}},
+		cfg: cfg, log: slog.New(slog.DiscardHandler), view: view{calls: map[string]call.Info{}},
 		opt: Options{Lamp: func(p indicator.Pattern) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
@@ -51,7 +50,7 @@ func newDoor(t *testing.T, change func(*verto.Config)) *door {
 		identity: tokens{func() []identity.ICEServer { return nil }},
 		reports:  reportFiles{dir: t.TempDir()},
 		requests: make(chan func()), ended: make(chan struct{}),
-		sound: newSound(func() (audio.Duplex, error) { return device.Null{}, nil }, nil, slog.New(slog.DiscardHandler)),
+		sound: newSound(&soundDevice{capture: "null", playback: "null", card: true}, slog.New(slog.DiscardHandler)),
 	}
 	a.uploadCtx, a.uploadEnd = context.WithCancel(t.Context())
 	d.Appliance = a

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"sidetone/cmd/sidetone/internal/control"
@@ -35,7 +36,7 @@ func (a *Appliance) announce() {
 		Firmware: a.opt.Version, Board: a.cfg.Board.Profile, Arch: runtime.GOARCH,
 		Serial:       firstLine("/proc/device-tree/serial-number"),
 		BootID:       firstLine("/proc/sys/kernel/random/boot_id"),
-		AudioCard:    a.cfg.Audio.Playback,
+		AudioCard:    a.sound.device.Load().playback,
 		Capabilities: control.Commands(),
 		TS:           a.started.UTC().Format(time.RFC3339Nano),
 	})
@@ -123,7 +124,7 @@ func (a *Appliance) onCommand(ctx context.Context, c fleet.Command) {
 	a.commands.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 		defer cancel()
-		result, err := control.Run(ctx, a, c.Name, c.Args)
+		result, err := control.Run(ctx, fromAfar{a}, c.Name, c.Args)
 		if err != nil {
 			a.log.Warn("command", "name", c.Name, "by", c.By, "err", err)
 			a.fleet.Reply(c.ID, fleet.Reply{Code: codeOf(err), Error: err.Error()})
@@ -131,6 +132,17 @@ func (a *Appliance) onCommand(ctx context.Context, c fleet.Command) {
 		}
 		a.fleet.Reply(c.ID, fleet.Reply{OK: true, Result: result})
 	})
+}
+
+// fromAfar is the appliance as the fleet may drive it: whoever sits at the broker may not write files here.
+type fromAfar struct{ *Appliance }
+
+// UseSound implements control.Device.
+func (a fromAfar) UseSound(ctx context.Context, capture, playback string) error {
+	if strings.HasPrefix(capture, "wav:") || strings.HasPrefix(playback, "wav:") {
+		return errors.New("the fleet may not choose files; say auto, null or card:NAME")
+	}
+	return a.Appliance.UseSound(ctx, capture, playback)
 }
 
 const commandTimeout = 10 * time.Second

@@ -47,9 +47,9 @@ type wall struct {
 func newWall(card bool) *wall {
 	w := &wall{in: map[string]audio.Source{}}
 	w.Appliance = &Appliance{
-		cfg: config.Default(), card: card, view: view{calls: map[string]call.Info{}},
+		cfg: config.Default(), view: view{calls: map[string]call.Info{}},
 		opt:   Options{Lamp: func(p indicator.Pattern) { w.lamp = p.Name }},
-		sound: newSound(nil, nil, slog.New(slog.NewTextHandler(io.Discard, nil))),
+		sound: newSound(&soundDevice{card: card}, slog.New(slog.NewTextHandler(io.Discard, nil))),
 	}
 	w.voices.set = map[string]*pipelines{}
 	return w
@@ -133,17 +133,17 @@ func (w *wall) want() (lamp, sounds string) {
 			} else {
 				lamp = "ringing"
 			}
-			if c.info.State == call.Held || w.card {
+			if c.info.State == call.Held || w.sound.device.Load().card {
 				is(4, c.info.ID)
 			}
 		case call.Ringing:
 			lamp = "ringing"
-			if w.card {
+			if w.sound.device.Load().card {
 				is(3, "ring")
 			}
 		case call.New, call.Requesting, call.Trying, call.Answering:
 			lamp = "ringing"
-			if w.card && c.rang && c.info.State != call.Answering {
+			if w.sound.device.Load().card && c.rang && c.info.State != call.Answering {
 				is(2, "ringback")
 			}
 		}

@@ -21,15 +21,16 @@ const (
 // routeFor decides what is heard and where the microphone goes: a function of the calls alone. A file device takes
 // part in calls only, so that a recording begins when the call is active.
 func (a *Appliance) routeFor(calls []call.Info) route {
+	card := a.sound.device.Load().card
 	talk := slices.IndexFunc(calls, func(c call.Info) bool { return c.State == call.Active || c.State == call.Recovering })
 	if talk < 0 { // a call on hold keeps the device, so that a recording goes on
-		talk = slices.IndexFunc(calls, func(c call.Info) bool { return c.State == call.Held || a.card && c.State == call.Early })
+		talk = slices.IndexFunc(calls, func(c call.Info) bool { return c.State == call.Held || card && c.State == call.Early })
 	}
 	signs := call.SignsOf(calls...)
 	switch {
-	case a.card && signs.Rings && talk < 0 && !a.cfg.Quiet.At(time.Now()):
+	case card && signs.Rings && talk < 0 && !a.cfg.Quiet.At(time.Now()):
 		return route{speaker: a.tones.source(ringTone)}
-	case a.card && signs.Ringback && talk < 0:
+	case card && signs.Ringback && talk < 0:
 		return route{speaker: a.tones.source(ringbackTone)}
 	}
 	a.tones.source(noTone)

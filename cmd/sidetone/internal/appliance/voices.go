@@ -73,7 +73,7 @@ func (v *voices) of(callID string) (p *pipelines, ok bool) {
 type callMedia struct {
 	*media.Session
 	*pipelines
-	dumb   bool // there is no microphone
+	dumb   func() bool // there is no microphone
 	live   func(quality.Sample)
 	closed func()
 }
@@ -87,7 +87,7 @@ func (m callMedia) Close() error {
 // Sample implements call.Media. Without a microphone silence is meant.
 func (m callMedia) Sample() quality.Sample {
 	s := m.Session.Sample()
-	s.Muted = s.Muted || m.dumb
+	s.Muted = s.Muted || m.dumb()
 	m.live(s)
 	return s
 }
@@ -116,7 +116,7 @@ func (a *Appliance) newPipelines(heard func()) (*pipelines, error) {
 	p.opusIn, p.opusOut = dec, enc
 	sender := voice.SenderConfig{Encoder: enc, Out: p.trunk, Logger: a.log}
 	if a.chain != nil {
-		sender.Process = a.chain.Process
+		sender.Process = a.processing(a.chain.Process)
 	}
 	p.out = voice.NewSender(sender)
 	return p, nil
@@ -189,7 +189,7 @@ func (a *Appliance) newMedia(ctx context.Context, c call.Info, notify func(call.
 	if first {
 		p.trunk.Use(session)
 	}
-	return callMedia{Session: session, pipelines: p, dumb: a.dumb, live: a.liveStats(c.ID), closed: func() { a.voices.leave(c.ID, p) }}, nil
+	return callMedia{Session: session, pipelines: p, dumb: func() bool { return a.sound.device.Load().dumb }, live: a.liveStats(c.ID), closed: func() { a.voices.leave(c.ID, p) }}, nil
 }
 
 // sends makes the sending pipeline code as was negotiated.

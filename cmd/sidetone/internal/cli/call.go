@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"sidetone/audio/device"
@@ -42,14 +41,14 @@ func placeCall(ctx context.Context, e env, args []string) int {
 		if *out != "" {
 			cfg.Audio.Playback = "wav:" + *out
 		}
-		if err := files(*in, *out); err != nil {
-			return failed(e, exitUsage, err)
-		}
 		// One side as a file makes the other side one too: a card cannot share its clock with a file.
 		if *in != "" && *out == "" {
 			cfg.Audio.Playback = "null"
 		} else if *out != "" && *in == "" {
 			cfg.Audio.Capture = "null"
+		}
+		if err := device.Check(cfg.Audio.Capture, cfg.Audio.Playback); err != nil {
+			return failed(e, exitUsage, err)
 		}
 		opt := appliance.Options{Config: cfg, Version: Version, Built: built(), Logger: logger(e, cfg.Log.Level), Solo: true}
 		err = appliance.Once(ctx, opt, request, p.event)
@@ -68,23 +67,6 @@ func placeCall(ctx context.Context, e env, args []string) int {
 		return failed(e, exitFailed, fmt.Errorf("the call to %s was answered, but no sound came in", words[0]))
 	}
 	return exitOK
-}
-
-// files checks the WAV files of a call before anybody is called.
-func files(in, out string) error {
-	if in != "" {
-		if _, err := device.Open("wav:"+in, "null"); err != nil {
-			return err
-		}
-	}
-	if out != "" {
-		f, err := os.OpenFile(out, os.O_CREATE|os.O_WRONLY, 0o644)
-		if err != nil {
-			return fmt.Errorf("--out: %w", err)
-		}
-		return f.Close()
-	}
-	return nil
 }
 
 // printer shows events, and remembers what decides the exit code.

@@ -61,6 +61,7 @@ func commands() []command {
 		{"dial", "--config F [flags of call] DEST", "have the running device call, and print the call's id", dial.run},
 		{"dtmf", "--config F [--call ID] DIGITS", "send digits in the call; a comma is a pause", dtmf.run},
 		{"transfer", "--config F [--call ID] DEST", "hand the call on, where the platform can", transfer.run},
+		{"device", "--config F [--capture DEVICE] [--playback DEVICE]", "change the sound device, in mid-call too, until the next start", useSound.run},
 		{"say", "--config F [--image URL] TEXT", "write to the AI assistant", say.run},
 		{"tool-result", "--config F ID OUTPUT", "give the AI assistant what the tool call of that id gave", toolResult.run},
 		{"watch", "--config F", "print what happens on the running device, an event a line as JSON", watch},

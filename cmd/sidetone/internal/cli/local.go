@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -74,6 +75,13 @@ var (
 	transfer = remote{"transfer", 1, 1, ofCall(func(id string, words []string) any {
 		return control.TransferRequest{CallID: id, Destination: words[0]}
 	})}
+	useSound = remote{"device", 0, 0, func(set *flag.FlagSet) func([]string) any {
+		capture := set.String("capture", "", "the `device` that captures: auto, null, card:NAME or wav:PATH")
+		playback := set.String("playback", "", "the `device` that plays: the same choices")
+		return func([]string) any {
+			return control.DeviceRequest{Capture: absolute(*capture), Playback: absolute(*playback)}
+		}
+	}}
 	say = remote{"say", 1, 1, func(set *flag.FlagSet) func([]string) any {
 		var images words
 		set.Var(&images, "image", "a picture's `URL`; may be given several times")
@@ -83,6 +91,16 @@ var (
 		return control.ToolResultRequest{ToolCallID: words[0], Output: words[1]}
 	})}
 )
+
+// absolute makes the path in wav:PATH one that means the same to the running device.
+func absolute(device string) string {
+	if path, ok := strings.CutPrefix(device, "wav:"); ok {
+		if full, err := filepath.Abs(path); err == nil {
+			return "wav:" + full
+		}
+	}
+	return device
+}
 
 // act makes the sub-command of an act.
 func act(a control.Act) remote {

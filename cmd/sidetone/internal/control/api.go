@@ -72,6 +72,9 @@ type Device interface {
 	Do(ctx context.Context, act Act, callID string) error
 	DTMF(ctx context.Context, callID, digits string) error
 	Transfer(ctx context.Context, callID, destination string) error
+	// UseSound changes the sound device until the next start, in mid-call too; an empty name leaves that side as it is.
+	// When the other one does not open, the old one stays.
+	UseSound(ctx context.Context, capture, playback string) error
 	// Say and ToolResult write to the AI assistant to which the line is logged in.
 	Say(ctx context.Context, text string, images []string) error
 	ToolResult(ctx context.Context, toolCallID, output string) error

@@ -89,6 +89,12 @@ type TransferRequest struct {
 	Destination string `json:"destination"`
 }
 
+// DeviceRequest names sound devices, as the config does.
+type DeviceRequest struct {
+	Capture  string `json:"capture,omitempty"`
+	Playback string `json:"playback,omitempty"`
+}
+
 // SayRequest writes to the assistant, with pictures if any: URLs, also data: URLs.
 type SayRequest struct {
 	Text   string   `json:"text"`
@@ -138,6 +144,9 @@ var commands = slices.Concat(acts(), []command{
 	does("dtmf", func(ctx context.Context, d Device, q DTMFRequest) error { return d.DTMF(ctx, q.CallID, q.Digits) }),
 	does("transfer", func(ctx context.Context, d Device, q TransferRequest) error {
 		return d.Transfer(ctx, q.CallID, q.Destination)
+	}),
+	does("device", func(ctx context.Context, d Device, q DeviceRequest) error {
+		return d.UseSound(ctx, q.Capture, q.Playback)
 	}),
 	does("say", func(ctx context.Context, d Device, q SayRequest) error { return d.Say(ctx, q.Text, q.Images) }),
 	does("tool-result", func(ctx context.Context, d Device, q ToolResultRequest) error {
