@@ -77,6 +77,7 @@ type Info struct {
 	try       int    // counts attempts at new media; results of an older one are not wanted
 	tries     int    // attempts since media was last well
 	fresh     bool   // a new media session is being prepared beside the call's own
+	renewed   bool   // the line was, because the platform refused to mend media
 	silent    bool   // media is mended for silence alone: it says of itself that it is connected
 }
 
@@ -84,7 +85,7 @@ type Info struct {
 func (c Info) shown() Info {
 	c.sent, c.sdpTaken, c.mediaOpen, c.byeOpen = false, false, false, false
 	c.asked, c.detached, c.holdAgain, c.mayRelay = "", false, false, false
-	c.mend, c.try, c.tries, c.fresh, c.silent = mendNone, 0, 0, false, false
+	c.mend, c.try, c.tries, c.fresh, c.renewed, c.silent = mendNone, 0, 0, false, false, false
 	return c
 }
 
@@ -166,6 +167,8 @@ type Line interface {
 	EndOfCandidates(ctx context.Context, c Info) error
 	// Healthy tells whether the platform is there: it was heard within 3 s, or answers a probe.
 	Healthy(ctx context.Context) bool
+	// Renew has the line take another connection, over which the platform gives the calls back.
+	Renew(ctx context.Context, why string)
 }
 
 // Media is one call's media session; an adapter over rtc/media gives it. Its methods are called one at a time. One that

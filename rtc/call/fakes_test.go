@@ -400,6 +400,8 @@ func (l *fakeLine) EndOfCandidates(ctx context.Context, c Info) error {
 	return l.ask(ctx, "end of candidates "+c.ID, c, nil)
 }
 
+func (l *fakeLine) Renew(ctx context.Context, why string) { _ = l.ask(ctx, "renew", Info{}, nil) }
+
 func (l *fakeLine) Healthy(ctx context.Context) bool {
 	return l.ask(ctx, "healthy?", Info{}, l.unhealthy) == nil
 }

@@ -144,6 +144,7 @@ const (
 	TellDigit   ActionKind = "tell digit"   // Digits: the far side pressed them
 	Tell        ActionKind = "tell"         // Code: a warning or error
 	AskLine     ActionKind = "ask line"     // OnHealthy or OnUnhealthy
+	RenewLine   ActionKind = "renew line"   // OnLineLost
 	HoldMedia   ActionKind = "hold media"   // On
 	MuteMedia   ActionKind = "mute media"   // On
 	DeafMedia   ActionKind = "deaf media"   // On

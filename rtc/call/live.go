@@ -171,6 +171,8 @@ func (m *Manager) act(c *live, a Action) {
 		m.modify(c, a)
 	case AskLine:
 		m.askLine(c, a.Try)
+	case RenewLine:
+		m.workers.Go(func() { m.cfg.Line.Renew(c.ctx, "the platform refused to renew the media of a call") })
 	case Tell:
 		m.tell(c, a.Code)
 	case HoldMedia:

@@ -148,7 +148,7 @@ func mending(c Info, in Input) (Info, []Action, bool) {
 		switch {
 		case c.mend != mendSending:
 		case in.SDP == "":
-			return c.notMended(in)
+			return c.notAnswered(in)
 		default:
 			c.mend = mendProving
 			var actions []Action
@@ -165,7 +165,7 @@ func mending(c Info, in Input) (Info, []Action, bool) {
 			actions := append([]Action{{Kind: Tell, Code: codeSignalingRecovery}}, c.dropFresh()...)
 			return c.await(actions)
 		default:
-			return c.notMended(in)
+			return c.notAnswered(in)
 		}
 	case OnMediaError:
 		if c.mend == mendOffering {
@@ -290,9 +290,20 @@ func (c Info) notMended(in Input) (Info, []Action, bool) {
 	return c, append(actions, ending...), ok
 }
 
+// notAnswered is a platform that is there and does not take an offer: it is asked anew over another connection, by its
+// attach. Once, until sound flows: others talk over that line too.
+func (c Info) notAnswered(in Input) (Info, []Action, bool) {
+	if c.silent || c.renewed || c.detached {
+		return c.notMended(in)
+	}
+	actions := append([]Action{{Kind: Tell, Code: codeICERestartFailed}}, c.dropFresh()...)
+	c.renewed = true
+	return c.await(append(actions, Action{Kind: RenewLine}))
+}
+
 // well is a call whose sound flows.
 func (c Info) well() Info {
-	c.mend, c.tries, c.silent = mendNone, 0, false
+	c.mend, c.tries, c.silent, c.renewed = mendNone, 0, false, false
 	c.try++ // what is still being asked is not wanted any more
 	return c
 }

@@ -368,7 +368,40 @@ func TestMoveToRelay(t *testing.T) {
 	})
 }
 
-// A platform that refuses each new description: the call ends, once, with an error that says why.
+// A platform that is there and refuses a new description is asked over another connection, and gives the call back.
+func TestRefusedRestartRenewsTheLine(t *testing.T) {
+	for what, refuse := range map[string]func(*fakeLine){
+		"an error": func(l *fakeLine) { l.modifyErr = &Refused{Err: errors.New("no")} },
+		"no SDP":   func(l *fakeLine) { l.says("active", "") },
+	} {
+		t.Run(what, func(t *testing.T) {
+			in(t, nil, func(t *testing.T, w *world) {
+				id := w.talk()
+				m := w.connected(0)
+				refuse(w.line)
+				m.flows(false, false)
+				m.notify(MediaEvent{Kind: MediaFailed})
+				time.Sleep(time.Second)
+				is(t, "line", w.line.done(), "invite call-1 our offer, healthy?, modify call-1 updateMedia our restart, renew")
+				w.Signal(Signal{Kind: SignalLineLost})
+				time.Sleep(time.Second)
+				w.Signal(Signal{Kind: SignalReady, Reattached: []string{id}})
+				w.Signal(Signal{Kind: SignalAttach, CallID: id, SDP: "offer anew"})
+				synctest.Wait()
+				w.connected(1)
+				time.Sleep(time.Minute)
+				is(t, "states", w.states(id), "new requesting trying active recovering active")
+				is(t, "codes", w.codes(), "33004 36004 47001")
+				if !m.isClosed() {
+					t.Error("the old media stays")
+				}
+			})
+		})
+	}
+}
+
+// A platform that refuses each new description, over the next connection too: the call ends, once, with an error that
+// says why.
 func TestNotMended(t *testing.T) {
 	in(t, func(c *Config, _ *world) { c.RelayFallback = true }, func(t *testing.T, w *world) {
 		id := w.talk()
@@ -377,8 +410,16 @@ func TestNotMended(t *testing.T) {
 		m.flows(false, false)
 		m.notify(MediaEvent{Kind: MediaFailed})
 		time.Sleep(time.Second)
-		is(t, "codes", w.codes(), "33004 36004 47001 47001 47001")
-		is(t, "states", w.states(id), "new requesting trying active hangup destroy")
+		w.Signal(Signal{Kind: SignalLineLost})
+		w.Signal(Signal{Kind: SignalReady, Reattached: []string{id}})
+		w.Signal(Signal{Kind: SignalAttach, CallID: id, SDP: "offer anew"})
+		time.Sleep(time.Second)
+		m = w.connected(1)
+		m.flows(false, false)
+		m.notify(MediaEvent{Kind: MediaFailed})
+		time.Sleep(time.Second)
+		is(t, "codes", w.codes(), "33004 36004 47001 33004 36004 47001 47001 47001")
+		is(t, "states", w.states(id), "new requesting trying active recovering active hangup destroy")
 		if s := w.report(id).Summary; s.CauseCode != 41 {
 			t.Errorf("%+v", s)
 		}

@@ -244,6 +244,14 @@ var transitions = []struct {
 	{"mending, sending", mendingCall(mendSending, func(c *Info) { c.tries = 1 }), map[string]string{
 		"line lost":                   "active arm lost",
 		"update modified":             "active apply answer sdp, arm prove",
+		"update modified without SDP": "active tell 47001, renew line, arm lost",
+		"updateMedia failed":          "active tell 47001, renew line, arm lost",
+		"update unreachable":          "active tell 36003, arm lost",
+		"timeout mend":                "active tell 47001, arm , ask line",
+	}},
+	{"mending, sending, over a line renewed for it", mendingCall(mendSending, func(c *Info) { c.tries, c.renewed = 1, true }), map[string]string{
+		"line lost":                   "active arm lost",
+		"update modified":             "active apply answer sdp, arm prove",
 		"update modified without SDP": "active tell 47001, arm , ask line",
 		"updateMedia failed":          "active tell 47001, arm , ask line",
 		"update unreachable":          "active tell 36003, arm lost",
@@ -252,8 +260,8 @@ var transitions = []struct {
 	{"mending, sending TURN", mendingCall(mendSending, func(c *Info) { c.tries, c.fresh = 2, true }), map[string]string{
 		"line lost":                   "active drop fresh, arm lost",
 		"update modified":             "active use fresh, apply answer sdp, arm prove",
-		"update modified without SDP": "active tell 47001, drop fresh, arm , ask line",
-		"updateMedia failed":          "active tell 47001, drop fresh, arm , ask line",
+		"update modified without SDP": "active tell 47001, drop fresh, renew line, arm lost",
+		"updateMedia failed":          "active tell 47001, drop fresh, renew line, arm lost",
 		"update unreachable":          "active tell 36003, drop fresh, arm lost",
 		"timeout mend":                "active tell 47001, drop fresh, arm , ask line",
 		"attach":                      "recovering drop fresh, arm recover, make attach sdp",

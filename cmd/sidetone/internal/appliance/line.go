@@ -197,6 +197,12 @@ func (l lineAdapter) EndOfCandidates(ctx context.Context, c call.Info) error {
 
 func (l lineAdapter) Healthy(ctx context.Context) bool { return l.a.line.Healthy(ctx) }
 
+func (l lineAdapter) Renew(ctx context.Context, why string) {
+	if err := l.a.line.Renew(ctx, why); err != nil && ctx.Err() == nil {
+		l.a.log.Warn("the line is not renewed", "err", err)
+	}
+}
+
 func (l lineAdapter) request(ctx context.Context, method string, p verto.ClientCallParams) error {
 	_, err := l.a.line.Call(ctx, method, p)
 	return refused(err)
