@@ -40,6 +40,7 @@ test)
   need mosquitto mosquitto
   need coturn turnserver
   need iproute2 ip
+  need nftables nft
   ;;
 *) echo "setup: no such set of packages: $1" >&2; exit 2 ;;
 esac

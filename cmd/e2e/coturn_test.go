@@ -39,30 +39,34 @@ const (
 // startCoturn brings one up on loopback, with a certificate of the lab's CA.
 func startCoturn(t *testing.T, l *lab) coturn {
 	t.Helper()
+	cert, key := l.certificate(t, t.TempDir())
+	return (*namespace)(nil).startCoturn(t, "127.0.0.1", "--cert="+cert, "--pkey="+key, "--allow-loopback-peers")
+}
+
+// startCoturn brings one up in a namespace.
+func (n *namespace) startCoturn(t *testing.T, listen string, more ...string) coturn {
+	t.Helper()
 	server, err := exec.LookPath("turnserver")
 	if err != nil {
 		t.Skip("no turnserver: buildroot/setup.sh test installs it (Debian package coturn)")
 	}
 	dir := t.TempDir()
 	port, secure := freePort(t), freePort(t)
-	cert, key := l.certificate(t, dir)
 	c := coturn{
-		udp: fmt.Sprintf("turn:127.0.0.1:%d?transport=udp", port),
-		tcp: fmt.Sprintf("turn:127.0.0.1:%d?transport=tcp", port),
-		tls: fmt.Sprintf("turns:127.0.0.1:%d?transport=tcp", secure),
+		udp: fmt.Sprintf("turn:%s:%d?transport=udp", listen, port),
+		tcp: fmt.Sprintf("turn:%s:%d?transport=tcp", listen, port),
+		tls: fmt.Sprintf("turns:%s:%d?transport=tcp", listen, secure),
 		log: filepath.Join(dir, "turn.log"),
 	}
-	start(t, server, "-n", "--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1",
-		fmt.Sprint("--listening-port=", port), fmt.Sprint("--tls-listening-port=", secure), "--cert="+cert, "--pkey="+key,
+	name, args := n.enter(server, append(more, "-n", "--listening-ip="+listen, "--relay-ip="+listen,
+		fmt.Sprint("--listening-port=", port), fmt.Sprint("--tls-listening-port=", secure),
 		"--lt-cred-mech", "--user="+coturnUser+":"+coturnPassword, "--realm=sidetone", fmt.Sprintf("--stale-nonce=%.0f", staleNonce.Seconds()),
-		"--allow-loopback-peers", "--no-cli", "--no-rfc5780", "--relay-threads=1", "--verbose",
-		"--userdb="+filepath.Join(dir, "users"), "--pidfile="+filepath.Join(dir, "pid"), "--log-file="+c.log, "--simple-log")
+		"--no-cli", "--no-rfc5780", "--relay-threads=1", "--verbose",
+		"--userdb="+filepath.Join(dir, "users"), "--pidfile="+filepath.Join(dir, "pid"), "--log-file="+c.log, "--simple-log")...)
+	start(t, name, args...)
 	eventually(t, 20*time.Second, "coturn listens", func() bool {
-		conn, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", port))
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
+		name, args := n.enter("/bin/bash", "-c", fmt.Sprintf("exec 3<>/dev/tcp/%s/%d", listen, port))
+		return exec.Command(name, args...).Run() == nil
 	})
 	return c
 }

@@ -26,6 +26,9 @@ var bin string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
+		if bin = os.Getenv(programs); bin != "" { // in a namespace of another run's
+			return m.Run()
+		}
 		dir, err := os.MkdirTemp("", "sidetone-e2e-")
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -68,6 +71,7 @@ type lab struct {
 
 	dir  string
 	proc *process
+	in   *namespace // nil: where the test is
 }
 
 // startLab brings a lab up on free loopback ports; it ends with the test.
@@ -78,8 +82,15 @@ func startLab(t testing.TB) *lab {
 
 func startLabIn(t testing.TB, dir, listen string) *lab {
 	t.Helper()
-	p := start(t, "sidetone-lab", "up", "--json", "--dir", dir, "--listen", listen)
-	l := &lab{dir: dir, proc: p}
+	return (*namespace)(nil).startLab(t, dir, "--listen", listen)
+}
+
+// startLab brings a lab up in a namespace.
+func (n *namespace) startLab(t testing.TB, dir string, args ...string) *lab {
+	t.Helper()
+	name, args := n.enter("sidetone-lab", append([]string{"up", "--json", "--dir", dir}, args...)...)
+	p := start(t, name, args...)
+	l := &lab{dir: dir, proc: p, in: n}
 	line := p.line(t, 30*time.Second)
 	if err := json.Unmarshal([]byte(line), l); err != nil {
 		t.Fatalf("lab's line %q: %v", line, err)
@@ -90,7 +101,8 @@ func startLabIn(t testing.TB, dir, listen string) *lab {
 // tool runs a sub-command of the lab that returns at once.
 func (l *lab) tool(t testing.TB, args ...string) (out string, code int) {
 	t.Helper()
-	r := run(t, 30*time.Second, nil, "sidetone-lab", append(args, "--dir", l.dir)...)
+	name, args := l.in.enter("sidetone-lab", append(args, "--dir", l.dir)...)
+	r := run(t, 30*time.Second, nil, name, args...)
 	return r.out, r.code
 }
 
@@ -113,10 +125,7 @@ func start(t testing.TB, name string, args ...string) *process {
 func startEnv(t testing.TB, env []string, name string, args ...string) *process {
 	t.Helper()
 	p := &process{name: filepath.Base(name), lines: make(chan string, 4096), stderr: &tail{}, done: make(chan struct{})}
-	if !filepath.IsAbs(name) {
-		name = filepath.Join(bin, name)
-	}
-	p.cmd = exec.Command(name, args...)
+	p.cmd = exec.Command(program(name), args...)
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stderr = p.stderr
 	stdout, err := p.cmd.StdoutPipe()
@@ -147,6 +156,14 @@ func startEnv(t testing.TB, env []string, name string, args ...string) *process 
 		}
 	})
 	return p
+}
+
+// program is the path of a program of ours; a path stays as it is.
+func program(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(bin, name)
 }
 
 // line gives the next line of standard output.
@@ -200,7 +217,7 @@ func run(t testing.TB, limit time.Duration, env []string, name string, args ...s
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, name), args...)
+	cmd := exec.CommandContext(ctx, program(name), args...)
 	cmd.Env = append(os.Environ(), env...)
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
@@ -257,9 +274,17 @@ type report struct {
 	Path struct {
 		Local struct {
 			CandidateType string `json:"candidateType"`
+			Address       string `json:"address"`
+			URL           string `json:"url"`
 		} `json:"local"`
 		RelayProtocol string `json:"relayProtocol"`
+		Policy        string `json:"policy"`
+		Why           string `json:"why"`
+		Changes       int    `json:"selectedCandidatePairChanges"`
 	} `json:"path"`
+	Warnings []struct {
+		Code int `json:"code"`
+	} `json:"warnings"`
 	Logs []struct {
 		Message string `json:"message"`
 	} `json:"logs"`

@@ -193,7 +193,13 @@ type talk struct {
 
 func startTalk(t *testing.T, args ...string) *talk {
 	t.Helper()
-	c := &talk{process: start(t, "sidetone", append([]string{"call", "--json"}, args...)...), ended: make(chan struct{}), news: make(chan struct{}, 1)}
+	return startTalkIn(t, nil, nil, args...)
+}
+
+func startTalkIn(t *testing.T, in *namespace, env []string, args ...string) *talk {
+	t.Helper()
+	name, args := in.enter("sidetone", append([]string{"call", "--json"}, args...)...)
+	c := &talk{process: startEnv(t, env, name, args...), ended: make(chan struct{}), news: make(chan struct{}, 1)}
 	go func() {
 		defer close(c.ended)
 		for line := range c.lines {

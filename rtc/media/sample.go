@@ -1,6 +1,7 @@
 package media
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -89,6 +90,10 @@ func (p *probe) measure(s *Session) probeResult {
 		}
 	}
 	s.path(report, &r)
+	// When pion closes, as at the far side's good-bye, it names the way still, but tells nothing of it.
+	if r.pair == nil && p.last.pair != nil && sameWay(r.path, p.last.path) {
+		r.path, r.pair, r.traffic = p.last.path, p.last.pair, p.last.traffic
+	}
 	return r
 }
 
@@ -148,7 +153,7 @@ func (s *Session) path(report webrtc.StatsReport, out *probeResult) {
 	}
 	p := &quality.Path{
 		Local: candidate(pair.Local), Remote: candidate(pair.Remote),
-		Policy: s.policy, Why: s.why(pair.Local), Changes: s.changes.Load(),
+		Policy: s.policy, Changes: s.changes.Load(),
 		DTLSState: s.probe.dtls.State().String(), ICEState: s.pc.ICEConnectionState().String(),
 		SRTPCipher: srtpCipher(s.probe.dtls),
 	}
@@ -174,6 +179,7 @@ func (s *Session) path(report webrtc.StatsReport, out *probeResult) {
 			remoteID = c.ID
 		}
 	}
+	p.Why = s.why(pair.Local, p.RelayProtocol)
 	for _, st := range report {
 		c, ok := st.(webrtc.ICECandidatePairStats)
 		if !ok || c.LocalCandidateID != localID || c.RemoteCandidateID != remoteID {
@@ -195,8 +201,8 @@ func (s *Session) path(report webrtc.StatsReport, out *probeResult) {
 	}
 }
 
-// why says why a relay is in use; empty when none is.
-func (s *Session) why(local *webrtc.ICECandidate) string {
+// why says why a relay is in use, by that protocol; empty when none is.
+func (s *Session) why(local *webrtc.ICECandidate, protocol string) string {
 	switch {
 	case s.cfg.Why != "":
 		return s.cfg.Why
@@ -205,11 +211,28 @@ func (s *Session) why(local *webrtc.ICECandidate) string {
 	case s.policy == PolicyRelay:
 		return "the policy is relay"
 	}
-	return "no direct way answered sooner"
+	better := "no direct way"
+	for _, p := range relayOrder[:max(0, slices.Index(relayOrder, protocol))] {
+		if s.plan.has(p) {
+			better += " and no TURN over " + strings.ToUpper(p)
+		}
+	}
+	return better + " answered sooner"
 }
+
+// relayOrder is which way to a TURN server is taken first where several work.
+var relayOrder = []string{"udp", "dtls", "tcp", "tls"}
 
 func same(s webrtc.ICECandidateStats, c *webrtc.ICECandidate) bool {
 	return s.IP == c.Address && s.Port == int32(c.Port) && s.CandidateType == c.Typ
+}
+
+func sameWay(a, b *quality.Path) bool {
+	return a != nil && b != nil && sameEnd(a.Local, b.Local) && sameEnd(a.Remote, b.Remote)
+}
+
+func sameEnd(a, b quality.Candidate) bool {
+	return a.Address == b.Address && a.Port == b.Port && a.Protocol == b.Protocol
 }
 
 func candidate(c *webrtc.ICECandidate) quality.Candidate {

@@ -3,6 +3,7 @@ package media
 import (
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 
 	"github.com/pion/stun/v4"
@@ -72,6 +73,11 @@ func planServers(in []ICEServer, policy string, log *slog.Logger) serverPlan {
 		})
 	}
 	return p
+}
+
+// has tells whether there is a TURN server to be reached by that protocol.
+func (p serverPlan) has(protocol string) bool {
+	return slices.ContainsFunc(p.relays, func(r relayURL) bool { return r.protocol == protocol })
 }
 
 // urlOf names the TURN URL behind a relay protocol where there is only one; pion does not say.

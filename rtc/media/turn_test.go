@@ -16,6 +16,7 @@ import (
 
 	"github.com/pion/logging"
 	"github.com/pion/turn/v5"
+	"github.com/pion/webrtc/v4"
 )
 
 const (
@@ -207,5 +208,20 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The far side's good-bye closes pion before the last sample is taken: the way is still told whole.
+func TestPathAfterGoodbye(t *testing.T) {
+	lab := newTURNLab(t)
+	a := newPeer(t, Config{Loopback: true, Policy: PolicyRelay, Servers: lab.servers(lab.urlTCP)})
+	b := newPeer(t, loopback)
+	call(t, a, b, nil)
+	waitFor(t, "statistics", func() bool { return a.Sample().Pair != nil })
+	before := a.Sample().Path
+	must(t, b.Close())
+	waitFor(t, "the end", func() bool { return a.pc.ConnectionState() == webrtc.PeerConnectionStateClosed })
+	if p := a.Sample().Path; p == nil || p.RelayProtocol != "tcp" || p.Local != before.Local || p.Why != before.Why {
+		t.Errorf("path %+v, was %+v", p, before)
 	}
 }

@@ -41,7 +41,7 @@ type env struct {
 
 func commands() []command {
 	return []command{
-		{"up", "[--json] [--dir D] [--listen HOST:PORT] [--advertise ADDR] [--token-life 24h] [--log LEVEL]", "start the lab; SIGTERM or Ctrl-C ends it", up},
+		{"up", "[--json] [--dir D] [--listen HOST:PORT] [--advertise ADDR] [--token-life 24h] [--turns-port 443] [--log LEVEL]", "start the lab; SIGTERM or Ctrl-C ends it", up},
 		{"demo", "[--speech WAV] [--sidetone BIN] [--dir D]", "start a lab and a device; without a terminal: one call, and its report", demo},
 		{"token", "NAME [--dir D]", "print a JWT for a client; a name without a credential gets one", token},
 		{"ring", "NAME [--from tone] [--dir D]", "make a destination (echo, tone, concierge) call a registered client", ring},

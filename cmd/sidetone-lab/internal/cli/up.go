@@ -21,6 +21,7 @@ func up(ctx context.Context, e env, args []string) int {
 	listen := set.String("listen", "", "where to listen, `HOST:PORT`; port 0: free ports (default "+lab.DefaultListen+")")
 	advertise := set.String("advertise", "", "the `address` by which guests and boards reach this lab")
 	life := set.Duration("token-life", broker.MaxTokenLife, "how long a token lives; at most a day")
+	turns := set.Int("turns-port", 0, "the `port` of TURN over TLS, as 443 (default: as --listen has it)")
 	level := set.String("log", "info", "log from this `level` on: debug, info, warn, error")
 	if _, code, ok := parse(e, set, args, 0, 0); !ok {
 		return code
@@ -34,7 +35,7 @@ func up(ctx context.Context, e env, args []string) int {
 		failed(e, err)
 		return exitUsage
 	}
-	l, err := lab.Start(ctx, lab.Config{Dir: *dir, Listen: *listen, Advertise: *advertise, TokenLife: *life, Logger: log})
+	l, err := lab.Start(ctx, lab.Config{Dir: *dir, Listen: *listen, Advertise: *advertise, TokenLife: *life, TURNS: *turns, Logger: log})
 	if err != nil {
 		return failed(e, err)
 	}

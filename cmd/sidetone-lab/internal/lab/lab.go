@@ -35,6 +35,7 @@ type Config struct {
 	Listen    string        // HOST:PORT; port 0: free ones; "": DefaultListen, or what Advertise asks for
 	Advertise string        // the address by which others reach the lab; "": what it listens on
 	TokenLife time.Duration // of the tokens it gives out; 0: a day, which is also the most
+	TURNS     int           // the port of TURN over TLS; 0: as Listen has it
 	Logger    *slog.Logger
 }
 
@@ -127,7 +128,7 @@ func Start(ctx context.Context, cfg Config) (_ *Lab, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.sockets, err = listen(l.at, lastPorts(l.dir)); err != nil {
+	if l.sockets, err = listen(l.at, cfg.TURNS, lastPorts(l.dir)); err != nil {
 		return nil, err
 	}
 	l.onClose(l.sockets.closeAll) // most are closed by their owners before; twice does no harm

@@ -30,8 +30,8 @@ type sockets struct {
 }
 
 // listen opens every socket, or none. Where ports are free to choose, it takes those of last (see remember) as far as
-// they can be had: a device that runs on finds a restarted lab again.
-func listen(a address, last [lastOffset + 1]int) (s sockets, err error) {
+// they can be had: a device that runs on finds a restarted lab again. turns, unless 0, is the port of TURN over TLS.
+func listen(a address, turns int, last [lastOffset + 1]int) (s sockets, err error) {
 	var open []io.Closer
 	defer func() {
 		if err != nil {
@@ -43,7 +43,10 @@ func listen(a address, last [lastOffset + 1]int) (s sockets, err error) {
 	// at opens the socket of an offset: on its fixed port, else on its last one, else on any.
 	at := func(offset int, open func(addr string) error) error {
 		join := func(port int) string { return net.JoinHostPort(a.bind.String(), strconv.Itoa(port)) }
-		if a.port != 0 {
+		switch {
+		case offset == turnTLSOffset && turns != 0:
+			return open(join(turns))
+		case a.port != 0:
 			return open(join(a.port + offset))
 		}
 		if last[offset] != 0 && open(join(last[offset])) == nil {
