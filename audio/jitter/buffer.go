@@ -26,19 +26,19 @@ const (
 	maxSkew = 5 * time.Second
 
 	// maxHeld is how long playout waits for packets of a stalled network; what comes later than that is skipped over.
-	maxHeld = 100 * time.Millisecond
+	maxHeld = 300 * time.Millisecond
 	// maxStarved is how long after the last packet the stream counts as stopped, to start afresh with the next one.
 	maxStarved = 2 * time.Second
 	// maxStale is how late a packet may be at the start of playout; older ones are left out.
 	maxStale = 200 * time.Millisecond
 
-	unit = 20 * time.Millisecond // of concealment and of holding
+	unit = 20 * time.Millisecond // of concealment
 )
 
 // Config bounds the delay that the buffer adds to that of the fastest packet. Zero values mean the defaults.
 type Config struct {
-	Start time.Duration // until enough is known; 60 ms
-	Min   time.Duration // 40 ms: what the scheduling of a busy machine needs
+	Start time.Duration // until enough is known; 40 ms
+	Min   time.Duration // 0
 	Max   time.Duration // 400 ms
 }
 
@@ -50,13 +50,10 @@ const (
 	Wait    Kind = iota // nothing: no stream, or it has just begun
 	Play                // Payload
 	Lost                // a frame did not come, or not yet: recover it from Payload, which follows it, else conceal
-	Hold                // a frame more, out of nothing, so that the delay grows
 	Silence             // the sender sent nothing on purpose (DTX)
 )
 
-func (k Kind) String() string {
-	return [...]string{"wait", "play", "lost", "hold", "silence"}[k]
-}
+func (k Kind) String() string { return [...]string{"wait", "play", "lost", "silence"}[k] }
 
 // Decision is the answer to a pull.
 type Decision struct {
@@ -66,10 +63,24 @@ type Decision struct {
 	Payload []byte
 	// Samples is how long the decision is, at 48 kHz.
 	Samples int
-	// Waited is how long Payload's packet has been in the buffer.
-	Waited time.Duration
+	// Stretch is by how many samples the sound of Payload may be made longer at most, or, when it is negative, shorter.
+	// What was done of it is to be told to Stretched.
+	Stretch int
+	// Hurry reports that a stretch matters more than that nobody hears it.
+	Hurry bool
+	// Seq is the sequence number of Payload's packet.
+	Seq uint16
+	// Waited is how long Payload's packet has been in the buffer, and Delay how much later it is played than it would be
+	// without a buffer, had it come as the fastest does.
+	Waited, Delay time.Duration
 	// Skipped reports that packets before this one were thrown away because the delay was out of bounds.
 	Skipped bool
+}
+
+// Info is what a packet's codec says of it.
+type Info struct {
+	Samples int  // that it decodes to; 0 for a packet that holds no sound
+	FEC     bool // it tells of the packet before it
 }
 
 // Stats are the buffer's own counters.
@@ -85,6 +96,7 @@ type slot struct {
 	state   slotState
 	ts      int64
 	samples int
+	fec     bool
 	arrival int64
 	payload []byte
 }
@@ -112,14 +124,13 @@ type Buffer struct {
 	jumping bool // the last packet was out of bounds; jumpSeq right after it makes a new stream
 
 	// playout
-	started   bool
-	nextSeq   int64 // all before are done with
-	next      int64 // timestamp before which nothing is played any more
-	held      int64 // samples played out of nothing while the network is stalled; the clock is at next+held
-	starved   int64 // samples since the last packet was played
-	paused    bool  // the last packet said that the sender falls silent (DTX)
-	sinceHold int   // pulls
-	sinceDrop int
+	started bool
+	nextSeq int64 // all before are done with
+	next    int64 // timestamp before which nothing is played any more
+	held    int64 // samples played out of nothing while the network is stalled; the clock is at next+held
+	starved int64 // samples since the last packet was played
+	paused  bool  // the last packet said that the sender falls silent (DTX)
+	calm    int64 // samples played since the delay was last changed in a way that may be heard
 
 	estimate estimator
 	delays   delays
@@ -128,10 +139,7 @@ type Buffer struct {
 // New makes an empty buffer.
 func New(c Config) *Buffer {
 	if c.Start == 0 {
-		c.Start = 60 * time.Millisecond
-	}
-	if c.Min == 0 {
-		c.Min = 40 * time.Millisecond
+		c.Start = 40 * time.Millisecond
 	}
 	if c.Max == 0 {
 		c.Max = 400 * time.Millisecond
@@ -153,10 +161,10 @@ func (b *Buffer) Target() time.Duration { return time.Duration(b.estimate.target
 // Minimum is the delay that the network alone would need now.
 func (b *Buffer) Minimum() time.Duration { return time.Duration(b.estimate.needed) }
 
-// Push takes a packet of the given number of samples that came at arrival, a time since any fixed moment. The packet is
-// copied. One without a payload only tells that its number is not missing: padding, or a telephone event.
-func (b *Buffer) Push(p *rtp.Packet, samples int, arrival time.Duration) {
-	now := clampTime(arrival)
+// Push takes a packet that came at arrival, a time since any fixed moment. The packet is copied. One without a payload
+// only tells that its number is not missing: padding, or a telephone event.
+func (b *Buffer) Push(p *rtp.Packet, info Info, arrival time.Duration) {
+	now, samples := clampTime(arrival), info.Samples
 	if len(p.Payload) > maxPayload || samples < 0 || samples > clockRate/2 {
 		return
 	}
@@ -181,6 +189,7 @@ func (b *Buffer) Push(p *rtp.Packet, samples int, arrival time.Duration) {
 	}
 	b.jumping = false
 	if seq > b.highest {
+		b.estimate.count(seq - b.highest)
 		b.highest, b.lastTS = seq, ts
 	}
 
@@ -189,8 +198,11 @@ func (b *Buffer) Push(p *rtp.Packet, samples int, arrival time.Duration) {
 		b.stats.Duplicates++
 		return
 	}
+	if seq < b.highest {
+		b.estimate.count(-1)
+	}
 	if samples > 0 {
-		b.estimate.add(now-nanos(ts), now)
+		b.estimate.add(now-nanos(ts), now, info.FEC)
 	}
 	if b.started && (seq < b.nextSeq || (samples > 0 && ts < b.next)) {
 		b.stats.Discarded++
@@ -206,7 +218,7 @@ func (b *Buffer) Push(p *rtp.Packet, samples int, arrival time.Duration) {
 		}
 		b.flush() // nobody pulls
 	}
-	*s = slot{seq: seq, state: waiting, ts: ts, samples: samples, arrival: now, payload: append(s.payload[:0], p.Payload...)}
+	*s = slot{seq: seq, state: waiting, ts: ts, samples: samples, fec: info.FEC, arrival: now, payload: append(s.payload[:0], p.Payload...)}
 }
 
 // restart forgets the stream before and begins another with p.
@@ -259,6 +271,19 @@ func (b *Buffer) oldest() (s *slot, missing int) {
 		}
 	}
 	return nil, missing
+}
+
+// absent is the timestamp of the first packet to be played that is not there.
+func (b *Buffer) absent() int64 {
+	ts := b.next
+	for seq := b.nextSeq; seq <= b.highest; seq++ {
+		s := &b.slots[uint64(seq)%slots]
+		if s.seq != seq || s.state != waiting {
+			break
+		}
+		ts = max(ts, s.ts+int64(s.samples))
+	}
+	return ts
 }
 
 // clampTime keeps times where their differences do not overflow.

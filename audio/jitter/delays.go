@@ -8,7 +8,7 @@ const (
 )
 
 // delays remembers how much later than the fastest packet the last frames were played, in nanoseconds. The pulling clock
-// comes in bursts on a busy machine; the extremes over some time are what counts.
+// comes in bursts on a busy machine; the lowest of some time is what counts.
 type delays struct {
 	ring [lasting]int64
 	n    int
@@ -30,30 +30,23 @@ func (d *delays) shift(by int64) {
 	}
 }
 
-// lowest of the last second, or very low before a second has passed.
-func (d *delays) lowest() int64 { return d.fold(lasting, false) }
+func (d *delays) latest() int64 { return d.ring[d.at] }
 
-// lowestOfLast and highest are of the last fifth of a second.
-func (d *delays) lowestOfLast() int64 { return d.fold(recent, false) }
+// lowest of the last second.
+func (d *delays) lowest() int64 { return d.fold(d.n) }
 
-// highest is very high before there are enough.
-func (d *delays) highest() int64 { return d.fold(recent, true) }
+// lowestOfLast is of the last fifth of a second, or very low before that has passed.
+func (d *delays) lowestOfLast() int64 {
+	if d.n < recent {
+		return math.MinInt64 / 4
+	}
+	return d.fold(recent)
+}
 
-func (d *delays) fold(n int, highest bool) int64 {
+func (d *delays) fold(n int) int64 {
 	v := int64(math.MaxInt64 / 4)
-	if highest {
-		v = -v
-	}
-	if d.n < n {
-		return -v
-	}
 	for i := range n {
-		x := d.ring[(d.at-i+lasting)%lasting]
-		if highest {
-			v = max(v, x)
-		} else {
-			v = min(v, x)
-		}
+		v = min(v, d.ring[(d.at-i+lasting)%lasting])
 	}
 	return v
 }

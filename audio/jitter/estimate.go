@@ -6,36 +6,45 @@ const (
 	binWidth = 5 * time.Millisecond
 	bins     = 160 // up to 800 ms
 
-	// block is the time over which the slowest packet counts as one observation.
+	// block is how often the target is chosen anew, and old observations lose weight.
 	block = 500 * time.Millisecond
-	// quantile of the observations that the target covers, in 1/1024.
-	quantile = 973 // 0.95
-	// forget is by how much an old observation weighs less with each new one, in 1/1024: to a third in about 20 s.
-	forget = 1000
+	// memory is how many blocks an observation counts for: a stall each few seconds must be seen several times before its
+	// price is known.
+	memory = 120
+	// one is the weight of a packet that has just come.
+	one = 1 << 16
 
-	// fastestOver is how long the fastest packet is remembered, in blocks: long enough to be found again on a link whose
-	// delay wanders, short enough to follow a sound card that drifts. A power of two.
+	// fastestOver is how long the fastest packet is remembered, in blocks. A power of two.
 	fastestOver = 8
+	// drift is the time in which the fastest packet may become slower by one bin: 500 ppm, more than any two clocks
+	// differ by. What is more is not the clock but the network.
+	drift = int64(10 * time.Second)
 
-	// settle is how long the starting delay is kept, and fall the time in which the target loses two thirds of what it
-	// has too much.
-	settle, fall = 15 * time.Second, 8 * time.Second
+	// doubt is the time in which the starting delay is let go of.
+	doubt = 4 * time.Second
+	// reach is what stretching what is there makes up for before anything is concealed.
+	reach = 1 // bin
 )
 
-// estimator learns how late packets come, relative to the fastest, and what delay covers that. All times are in
-// nanoseconds; an offset is a packet's arrival less the time of its timestamp.
+// estimator learns how late packets come, relative to the fastest, and chooses the delay with the least conversational
+// cost. All times are in nanoseconds; an offset is a packet's arrival less the time of its timestamp.
 type estimator struct {
-	cfg     Config
-	any     bool
-	began   int64
-	last    int64 // latest arrival
-	minima  [fastestOver]int64
-	at      int64 // number of the block that minima's newest entry is of
-	slowest int64 // of the block, relative to the fastest
-	weights [bins]uint32
-	total   uint64
+	cfg    Config
+	any    bool
+	began  int64
+	last   int64 // latest arrival
+	anchor int64 // offset at which bin 0 begins: that of the fastest packet, but for the drift of clocks
+	moved  int64 // when the anchor last followed the drift
+	minima [fastestOver]int64
+	at     int64 // number of the block that minima's newest entry is of
 
-	needed int64 // what the histogram asks for
+	late  [bins]uint64 // weight of the packets by how late they came
+	total uint64
+	// weights of packets that were sent, that never came, and that tell of the one before them
+	sent, missing, helpful uint64
+
+	costs  [bins + 1]int64 // of a delay of so many bins
+	needed int64           // the delay with the least cost
 	target int64
 }
 
@@ -43,83 +52,165 @@ func (e *estimator) reset(c Config) {
 	*e = estimator{cfg: c, target: int64(c.Start)}
 }
 
-// fastest is the offset of the fastest packet of late.
-func (e *estimator) fastest() int64 {
-	m := e.minima[0]
-	for _, v := range e.minima[1:] {
-		m = min(m, v)
-	}
-	return m
-}
+// fastest is the offset that delays are counted from.
+func (e *estimator) fastest() int64 { return e.anchor }
 
 // due is when a packet of that timestamp is to be played.
-func (e *estimator) due(ts int64) int64 { return e.fastest() + nanos(ts) + e.target }
+func (e *estimator) due(ts int64) int64 { return e.anchor + nanos(ts) + e.target }
 
 // outOfBounds reports whether no packet of this stream could come with that offset.
 func (e *estimator) outOfBounds(offset int64) bool {
-	d := offset - e.fastest()
+	d := offset - e.anchor
 	return e.any && (d > int64(maxSkew) || d < -int64(maxSkew))
 }
 
-// add learns from a packet.
-func (e *estimator) add(offset, arrival int64) {
+// add learns from a packet; helpful says that it tells of the one before it too.
+func (e *estimator) add(offset, arrival int64, helpful bool) {
 	if !e.any {
-		e.any, e.began, e.last = true, arrival, arrival
-		e.at = arrival / int64(block)
+		e.any, e.began, e.last, e.moved = true, arrival, arrival, arrival
+		e.anchor, e.at = offset, arrival/int64(block)
 		for i := range e.minima {
 			e.minima[i] = offset
 		}
 	}
-	passed := max(arrival-e.last, 0)
 	e.last = max(e.last, arrival)
+	if offset < e.anchor {
+		e.shift(-1 - (e.anchor-offset-1)/int64(binWidth))
+	}
 	if n := e.last / int64(block); n != e.at {
-		e.observe(e.slowest)
 		for i := range e.minima { // blocks without a packet repeat the last one
 			if int64(i) < min(n-e.at, fastestOver) {
 				e.minima[(e.at+1+int64(i))&(fastestOver-1)] = offset
 			}
 		}
-		e.at, e.slowest = n, 0
+		for range min(n-e.at, memory) {
+			e.forget()
+		}
+		e.at = n
+		e.followDrift()
+		e.choose()
 	}
 	newest := &e.minima[e.at&(fastestOver-1)]
 	*newest = min(*newest, offset)
-	e.slowest = max(e.slowest, offset-e.fastest())
-	e.follow(passed)
+
+	e.late[min((offset-e.anchor)/int64(binWidth), bins-1)] += one
+	e.total += one
+	if helpful {
+		e.helpful += one
+	}
 }
 
-// observe puts the slowest packet of a block into the histogram.
-func (e *estimator) observe(late int64) {
-	e.total = 0
-	for i, w := range e.weights {
-		e.weights[i] = uint32(uint64(w) * forget / 1024)
-		e.total += uint64(e.weights[i])
+// count takes note of n packets that were sent, or, when n is negative, of one that was thought missing.
+func (e *estimator) count(n int64) {
+	if n < 0 {
+		e.missing -= min(one, e.missing)
+		return
 	}
-	const one = 1 << 24
-	i := min(max(late/int64(binWidth), 0), bins-1)
-	e.weights[i] += one
-	e.total += one
+	e.sent += uint64(n) * one
+	e.missing += uint64(n-1) * one
+}
 
-	sum := uint64(0)
-	for i, w := range e.weights {
-		if sum += uint64(w); sum*1024 >= e.total*quantile {
-			e.needed = int64(i+1) * int64(binWidth)
-			return
+// shift moves the anchor by whole bins, and what was learned with it.
+func (e *estimator) shift(by int64) {
+	old := e.late
+	e.anchor += by * int64(binWidth)
+	e.late = [bins]uint64{}
+	for i, w := range old {
+		e.late[min(max(int64(i)-by, 0), bins-1)] += w
+	}
+}
+
+// followDrift lets the anchor follow a clock that runs slow; one that runs fast moves it by itself.
+func (e *estimator) followDrift() {
+	m := e.minima[0]
+	for _, v := range e.minima[1:] {
+		m = min(m, v)
+	}
+	if m-e.anchor >= int64(binWidth) && e.last-e.moved >= drift {
+		e.moved = e.last
+		e.shift(1)
+	}
+}
+
+func (e *estimator) forget() {
+	fade := func(w *uint64) { *w -= *w / memory }
+	e.total = 0
+	for i := range e.late {
+		fade(&e.late[i])
+		e.total += e.late[i]
+	}
+	fade(&e.sent)
+	fade(&e.missing)
+	fade(&e.helpful)
+}
+
+const million = 1_000_000
+
+// share is part of whole in millionths.
+func share(part, whole uint64) int64 {
+	if whole == 0 {
+		return 0
+	}
+	return int64(part * million / whole)
+}
+
+// choose finds the target with the least cost. A packet that comes too late is lost; one that is lost and that the next
+// one tells of is not, if that is there in time, a packet later.
+func (e *estimator) choose() {
+	missing, helpful := share(e.missing, e.sent), share(e.helpful, e.total)
+	const packet = 4 // bins
+	var sum uint64
+	var intime [bins + 1]int64 // share that came within so many bins
+	for i, w := range e.late {
+		sum += w
+		intime[i+1] = share(sum, e.total)
+	}
+	best, least := 0, int64(1<<62)
+	e.costs[0] = lossCost(million)
+	for i := 1; i <= bins; i++ {
+		recovered := int64(0)
+		if i > packet {
+			recovered = intime[i-packet] * helpful / million * (million - missing) / million
+		}
+		tooLate := million - intime[min(i+reach, bins)]
+		lost := tooLate*(million-missing)/million + missing*(million-recovered)/million
+		e.costs[i] = delayCost(int64(i)*int64(binWidth/time.Millisecond)) + lossCost(lost)
+		if e.costs[i] < least {
+			best, least = i, e.costs[i]
 		}
 	}
+	e.needed = int64(best) * int64(binWidth)
+	e.target = min(max(e.needed, e.floor()), int64(e.cfg.Max))
 }
 
-// settled reports whether the stream is old enough for its delay to be lowered.
-func (e *estimator) settled() bool { return e.last-e.began >= int64(settle) }
+// floor is the least delay, which falls from that at the start.
+func (e *estimator) floor() int64 {
+	left := max(int64(doubt)-(e.last-e.began), 0)
+	return max(int64(e.cfg.Min), int64(e.cfg.Start)*left/int64(doubt))
+}
 
-// follow moves the target to where it is needed: up at once, down slowly.
-func (e *estimator) follow(passed int64) {
-	want := max(e.needed, int64(e.cfg.Min))
-	if !e.settled() {
-		want = max(want, int64(e.cfg.Start))
+// cost of a delay, in thousandths of R. Beyond the bounds it is prohibitive.
+func (e *estimator) cost(delay int64) int64 {
+	if delay < e.floor() || delay > int64(e.cfg.Max) {
+		return lossCost(million) + max(e.floor()-delay, delay-int64(e.cfg.Max))/int64(time.Millisecond)
 	}
-	want = min(want, int64(e.cfg.Max))
-	if want < e.target {
-		want = e.target - (e.target-want)*min(passed, int64(fall))/int64(fall)
+	return e.costs[min(delay/int64(binWidth), bins)]
+}
+
+// willBeLate is the chance, in millionths, that a packet which is late by now, and not there, comes when it is late by
+// more than the delay.
+func (e *estimator) willBeLate(now, delay int64) int64 {
+	if now >= delay {
+		return 0
 	}
-	e.target = want
+	var tooLate, later uint64
+	for i, w := range e.late {
+		if int64(i)*int64(binWidth) >= delay {
+			tooLate += w
+		}
+		if int64(i+1)*int64(binWidth) > now {
+			later += w
+		}
+	}
+	return share(tooLate, later+e.missing)
 }

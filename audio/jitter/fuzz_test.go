@@ -38,17 +38,19 @@ func FuzzPushPull(f *testing.F) {
 				SequenceNumber: binary.LittleEndian.Uint16(data),
 				Timestamp:      binary.LittleEndian.Uint32(data[2:]),
 				SSRC:           uint32(data[6]),
-			}, Payload: payload}, samples, at)
+			}, Payload: payload}, Info{Samples: samples, FEC: data[20]&4 != 0}, at)
 			for range data[7] % 8 {
-				quiet := data[20]&1 != 0
 				clock += int64(data[21]) * 1e6
 				now := time.Duration(clock)
 				if data[20]&2 != 0 {
 					now = at
 				}
-				check(t, b.Pull(now, quiet))
-				if d, ok := b.Drop(now, quiet); ok {
-					check(t, d)
+				d := b.Pull(now, int(data[22])*8, int(data[23])+1)
+				check(t, d)
+				if by := int(int8(data[22])) * 8; d.Stretch > 0 && by > 0 {
+					b.Stretched(min(by, d.Stretch))
+				} else if d.Stretch < 0 && by < 0 {
+					b.Stretched(max(by, d.Stretch))
 				}
 			}
 		}

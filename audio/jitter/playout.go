@@ -3,72 +3,55 @@ package jitter
 import "time"
 
 const (
-	// holdEach and dropEach are how many pulls lie between two changes of the delay that can be heard.
-	holdEach, dropEach = 10, 25
 	// shortest is 2.5 ms, the unit of what an Opus decoder conceals (RFC 6716, section 2).
 	shortest = clockRate / 400
-	// hysteresis keeps the delay from swinging between two frames.
-	hysteresis = 5 * time.Millisecond
-	// urgentDeficit and urgentExcess are how far the delay is from its target when a change cannot wait for a pause.
-	urgentDeficit, urgentExcess = 40 * time.Millisecond, 60 * time.Millisecond
+	// worthwhile is the gain for which the delay is changed, in thousandths of R.
+	worthwhile = 300
+	// period is the longest that one stretch changes: a period of a low voice.
+	period = 20 * time.Millisecond
+	// hasty is the excess that is played away as fast as speech can bear: up to a third faster. Below it changes are this
+	// far apart:
+	hasty, apart = 40 * time.Millisecond, 60 * time.Millisecond
 	// intolerable is the excess that is not played away but skipped.
-	intolerable = 300 * time.Millisecond
+	intolerable = 500 * time.Millisecond
+	// likely is the chance, in millionths, from which on what is there is made longer for a packet that may be late.
+	likely = million / 16
+	// maxAhead is how far above its target the delay may go while packets are waited for.
+	maxAhead = 80 * time.Millisecond
 )
 
-// Pull decides what is played at now, a time since the same moment as Push's. Quiet says that what was played last is a
-// pause, so that a change of delay there is not heard.
-func (b *Buffer) Pull(now time.Duration, quiet bool) Decision {
-	t := clampTime(now)
+// Pull decides what is played when somebody asks for sound now, a time since the same moment as Push's. What is decided
+// is played after the samples that are ready from before; wanted are as many more at least.
+func (b *Buffer) Pull(now time.Duration, ready, wanted int) Decision {
+	t := clampTime(now) + nanos(int64(ready))
 	if !b.started && !b.start(t) {
-		return Decision{Kind: Wait, Samples: int(samplesOf(unit))}
+		return Decision{Kind: Wait, Samples: wanted}
 	}
-	b.sinceHold++
-	b.sinceDrop++
 	skipped := b.catchUp(t)
-
 	s, missing := b.current()
 	clock := b.next + b.held
 	b.delays.add(t - b.estimate.fastest() - nanos(clock))
 	if s == nil {
-		return b.starve()
+		return b.starve(wanted)
 	}
 	if gap := s.ts - clock; gap >= shortest {
-		return b.bridge(s, gap, missing, t)
-	}
-	if b.shouldHold(quiet) {
-		b.sinceHold = 0
-		b.delays.shift(int64(unit))
-		return Decision{Kind: Hold, Samples: int(samplesOf(unit))}
+		return b.bridge(s, gap, missing, wanted, t)
 	}
 	// A packet that was waited for in vain comes with the delay that it brings.
 	b.delays.shift(nanos(clock - s.ts))
 	d := b.play(s, t)
 	d.Skipped = skipped
+	d.Delay = time.Duration(b.delays.latest())
+	d.Stretch, d.Hurry = b.stretch(t, nanos(int64(ready)))
 	return d
 }
 
-// Drop offers the packet after the one that was just played, to be played in its stead, when the delay is above its
-// target: for long when the packet was quiet, or by so much that it cannot wait for a pause or, early in a stream, for
-// the delay to settle.
-func (b *Buffer) Drop(now time.Duration, quiet bool) (Decision, bool) {
-	if !b.started || b.held != 0 {
-		return Decision{}, false
+// Stretched tells by how many samples the sound of the last decision became longer, or, when n is negative, shorter.
+func (b *Buffer) Stretched(n int) {
+	if n != 0 {
+		b.delays.shift(nanos(int64(n)))
+		b.calm = 0
 	}
-	s, _ := b.oldest()
-	if s == nil || s.ts != b.next {
-		return Decision{}, false
-	}
-	excess := b.delays.lowest() - b.estimate.target
-	least := nanos(int64(s.samples)) + int64(hysteresis)
-	if !quiet || !b.estimate.settled() {
-		least += int64(urgentExcess)
-	}
-	if excess < least || (!quiet && b.sinceDrop < dropEach) {
-		return Decision{}, false
-	}
-	b.sinceDrop = 0
-	b.delays.shift(-nanos(int64(s.samples)))
-	return b.play(s, clampTime(now)), true
 }
 
 // start begins playout when the first packet is due.
@@ -88,7 +71,7 @@ func (b *Buffer) start(now int64) bool {
 		}
 		b.started = true
 		b.nextSeq, b.next, b.held, b.starved = s.seq, s.ts, 0, 0
-		b.paused, b.sinceHold, b.sinceDrop = false, 0, 0
+		b.paused, b.calm = false, 0
 		b.delays.reset()
 		return true
 	}
@@ -110,34 +93,77 @@ func (b *Buffer) play(s *slot, now int64) Decision {
 	s.state = played
 	b.nextSeq, b.next, b.held, b.starved = s.seq+1, s.ts+int64(s.samples), 0, 0
 	b.paused = len(s.payload) <= 2
-	return Decision{Kind: Play, Payload: s.payload, Samples: s.samples, Waited: time.Duration(max(now-s.arrival, 0))}
+	b.calm += int64(s.samples)
+	return Decision{Kind: Play, Payload: s.payload, Seq: uint16(s.seq), Samples: s.samples, Waited: time.Duration(max(now-s.arrival, 0))}
+}
+
+// stretch says by how much the frame that is played at now may be longer or shorter. Sound is asked for in frames, so
+// what counts against the lateness of packets is the delay less what is ready from before: that changes by whole frames,
+// when the ready part runs out or becomes a frame.
+func (b *Buffer) stretch(now, ready int64) (samples int, hurry bool) {
+	delay, e := b.delays.latest(), &b.estimate
+	// When the first packet that is not there yet is likely to come too late, the time until then is better filled with
+	// what is there, made longer, than with what never was.
+	if delay < e.target+int64(maxAhead) && e.willBeLate(now-ready-e.fastest()-nanos(b.absent()), delay-ready) >= likely {
+		return int(samplesOf(period)), true
+	}
+	calm := b.calm >= samplesOf(apart)
+	margin := b.delays.lowest() - ready
+	switch here := e.cost(margin); {
+	case e.cost(margin-int64(unit))+worthwhile < here:
+		hurry = margin-e.target > int64(hasty)
+		if hurry || calm {
+			return -int(samplesOf(period)), hurry
+		}
+	case e.cost(margin+int64(unit))+worthwhile < here:
+		if calm {
+			return int(samplesOf(period)), false
+		}
+	case ready > 0 && calm:
+		return -int(samplesOf(time.Duration(ready))), false
+	}
+	return 0, false
 }
 
 // bridge fills the gap before s: with what s says of it, or with a guess, or with nothing where nothing was sent.
-func (b *Buffer) bridge(s *slot, gap int64, missing int, now int64) Decision {
-	n := min(gap, samplesOf(unit))
-	kind, payload := Lost, []byte(nil)
+func (b *Buffer) bridge(s *slot, gap int64, missing, wanted int, now int64) Decision {
+	d := Decision{Kind: Lost, Seq: uint16(s.seq), Waited: time.Duration(max(now-s.arrival, 0)), Delay: time.Duration(b.delays.latest())}
 	switch {
 	case missing == 0:
-		kind = Silence
-	case gap == int64(s.samples):
-		n, payload = gap, s.payload
+		d.Kind = Silence
+		d.Samples = b.pause(gap)
+	case b.held == 0 && gap == int64(s.samples) && s.fec:
+		d.Payload, d.Samples = s.payload, int(gap)
+		b.next += gap
+	default:
+		// What is missing may still come, so no more is made up than is wanted now.
+		d.Samples = int(min(gap, up(int64(wanted)), samplesOf(unit)))
+		d.Samples -= d.Samples % shortest
+		b.held += int64(d.Samples)
+		b.tooLong()
 	}
+	return d
+}
+
+// pause is a piece of a gap in which nothing was sent; it is shorter or longer where the delay is to change.
+func (b *Buffer) pause(gap int64) int {
+	n := min(gap, samplesOf(unit))
 	n -= n % shortest
 	b.next += b.held + n
 	b.held = 0
-	return Decision{Kind: kind, Payload: payload, Samples: int(n), Waited: time.Duration(max(now-s.arrival, 0))}
+	excess := b.delays.latest() - b.estimate.target
+	change := min(max(samplesOf(time.Duration(-excess)), shortest-n), n)
+	change -= change % shortest
+	b.delays.shift(nanos(change))
+	return int(n + change)
 }
 
 // starve plays on while nothing is there. The packets may only be late, so the clock stands, but for a limited time.
-func (b *Buffer) starve() Decision {
-	n := samplesOf(unit)
+func (b *Buffer) starve(wanted int) Decision {
+	n := min(up(int64(wanted)), samplesOf(unit))
 	b.held += n
 	b.starved += n
-	if over := b.held - samplesOf(maxHeld); over > 0 {
-		b.next += over
-		b.held -= over
-	}
+	b.tooLong()
 	if b.starved >= samplesOf(maxStarved) {
 		b.started = false
 	}
@@ -145,16 +171,15 @@ func (b *Buffer) starve() Decision {
 	if last := &b.slots[uint64(b.highest)%slots]; b.paused || last.samples == 0 && last.seq >= b.nextSeq {
 		kind = Silence // the last word was that there is none, or an event in place of sound
 	}
-	return Decision{Kind: kind, Samples: int(n)}
+	return Decision{Kind: kind, Samples: int(n), Delay: time.Duration(b.delays.latest())}
 }
 
-// shouldHold decides whether the delay is to grow by a frame.
-func (b *Buffer) shouldHold(quiet bool) bool {
-	deficit := b.estimate.target - b.delays.highest()
-	if quiet {
-		return deficit >= int64(unit)
+// tooLong lets the clock go on when packets have been waited for long enough.
+func (b *Buffer) tooLong() {
+	if over := b.held - samplesOf(maxHeld); over > 0 {
+		b.next += over
+		b.held -= over
 	}
-	return deficit >= int64(urgentDeficit) && b.sinceHold >= holdEach
 }
 
 // catchUp skips packets when the delay is beyond all use.
@@ -175,3 +200,6 @@ func (b *Buffer) catchUp(now int64) bool {
 	b.delays.reset()
 	return skipped
 }
+
+// up is n, or a little more, in units that a decoder conceals.
+func up(n int64) int64 { return (n + shortest - 1) / shortest * shortest }

@@ -40,7 +40,6 @@ func TestGoroutinesShareAPipeline(t *testing.T) {
 	all.Go(func() {
 		for i := range 300 {
 			r.PlayoutStats()
-			r.TargetDelay()
 			s.CaptureStats()
 			s.SetMuted(i%2 == 0)
 		}

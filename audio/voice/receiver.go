@@ -7,6 +7,7 @@ import (
 
 	"sidetone/audio"
 	"sidetone/audio/jitter"
+	"sidetone/audio/stretch"
 
 	"github.com/pion/rtp"
 )
@@ -18,15 +19,28 @@ type ReceiverConfig struct {
 	// Jitter bounds the playout delay. The zero value is good for a call.
 	Jitter jitter.Config
 	// Now is the clock that PushRTP's arrival is of. Nil is time.Now.
-	Now    func() time.Time
+	Now func() time.Time
+	// Tell is told each decision; may be nil. It must not call the receiver.
+	Tell   func(Decision)
 	Logger *slog.Logger
+}
+
+// Decision is what was made of one piece of sound.
+type Decision struct {
+	At      time.Duration // when it is played, since the receiver was made
+	Kind    string        // decode, fec, conceal, silence or wait
+	Seq     uint16        // of the packet that it is of, or that tells of it; with decode and fec
+	Samples int           // that came out
+	Stretch int           // by how many of them it became longer, or, negative, shorter
+	Delay   time.Duration // over that of the fastest packet
+	Target  time.Duration
 }
 
 // playout decides which packet is played when. It is pure, and one caller's at a time.
 type playout interface {
-	Push(p *rtp.Packet, samples int, arrival time.Duration)
-	Pull(now time.Duration, quiet bool) jitter.Decision
-	Drop(now time.Duration, quiet bool) (jitter.Decision, bool)
+	Push(p *rtp.Packet, info jitter.Info, arrival time.Duration)
+	Pull(now time.Duration, ready, wanted int) jitter.Decision
+	Stretched(n int)
 	Target() time.Duration
 	Minimum() time.Duration
 	Stats() jitter.Stats
@@ -45,13 +59,12 @@ type Receiver struct {
 	broken  bool // a packet that could not be decoded has been logged
 	fecUsed bool // what the next packet says of the one before has been played
 	conceal concealer
-	loud    loudness
+	stretch stretch.Stretcher
 	stats   audio.PlayoutStats // with what buffers before this one discarded
 	losses  losses
 
 	ready int // samples in pcm that wait to be pulled
-	pcm   [maxSamples + audio.FrameSamples]int16
-	spare [maxSamples]int16
+	pcm   [maxSamples + 3*audio.FrameSamples]int16
 }
 
 // NewReceiver makes a receiver of one stream.
@@ -101,8 +114,9 @@ func (r *Receiver) PushRTP(p *rtp.Packet, arrival time.Time) {
 		}
 	}
 	before := r.buffer.Stats().Discarded
-	r.buffer.Push(p, samples, arrival.Sub(r.epoch))
-	if r.cfg.Decoder.HasFEC(p.Payload) {
+	fec := r.cfg.Decoder.HasFEC(p.Payload)
+	r.buffer.Push(p, jitter.Info{Samples: samples, FEC: fec}, arrival.Sub(r.epoch))
+	if fec {
 		r.stats.FECPacketsReceived++
 		if r.buffer.Stats().Discarded > before {
 			r.stats.FECPacketsDiscarded++
@@ -135,66 +149,63 @@ func (r *Receiver) PlayoutStats() audio.PlayoutStats {
 	return s
 }
 
-// TargetDelay is the delay that the playout aims at now, over that of the fastest packet.
-func (r *Receiver) TargetDelay() time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.buffer.Target()
-}
-
 // fill adds the next piece of sound to pcm.
 func (r *Receiver) fill(now time.Time) {
-	// What waits already is played first, so this piece's time is later.
-	at := now.Sub(r.epoch) + time.Duration(r.ready)*time.Second/audio.SampleRate
-	d := r.buffer.Pull(at, r.loud.quiet)
+	d := r.buffer.Pull(now.Sub(r.epoch), r.ready, audio.FrameSamples-r.ready)
 	out := r.pcm[r.ready:]
 	n := min(d.Samples, len(out))
+	kind, by := "", 0
 	switch d.Kind {
 	case jitter.Play:
-		n = r.play(d, at, now, out)
+		kind, n, by = r.play(d, now, out)
 	case jitter.Lost:
-		r.recover(d, out[:n])
-	case jitter.Hold:
-		r.conceal.extend(out[:n])
-		r.stats.InsertedSamplesForDeceleration += uint64(n)
-		r.stats.TotalSamplesReceived += uint64(n)
+		kind = r.recover(d, out[:n])
 	case jitter.Silence:
+		kind = "silence"
 		r.conceal.extend(out[:n])
 		r.countConcealed(n, true)
 	case jitter.Wait:
+		kind = "wait"
 		if r.heard { // the stream stopped, or another has begun
 			r.countConcealed(n, r.conceal.lost(out[:n]))
 		} else {
 			clear(out[:n])
 		}
 	}
+	if r.cfg.Tell != nil {
+		at := now.Sub(r.epoch) + time.Duration(r.ready)*time.Second/audio.SampleRate
+		r.cfg.Tell(Decision{
+			At: at, Kind: kind, Seq: d.Seq, Samples: n, Stretch: by, Delay: d.Delay, Target: r.buffer.Target(),
+		})
+	}
 	r.ready += n
 }
 
-// play decodes a packet into out, and the one after it instead when the delay is to fall.
-func (r *Receiver) play(d jitter.Decision, at time.Duration, now time.Time, out []int16) int {
+// play decodes a packet into out and makes it longer or shorter where the delay is to change.
+func (r *Receiver) play(d jitter.Decision, now time.Time, out []int16) (kind string, n, by int) {
 	r.heard = true
 	n, ok := r.decode(d, now, out)
 	if !ok {
 		n = min(d.Samples, len(out))
 		r.lose(out[:n])
-		return n
+		return "conceal", n, 0
 	}
-	resumed := r.conceal.resume(out[:n])
-	r.loud.hear(out[:n])
-	if next, drop := r.buffer.Drop(at, r.loud.quiet); drop {
-		m, ok := r.decode(next, now, r.spare[:])
-		if ok && m >= fadeSamples && n >= fadeSamples {
-			crossFade(r.spare[:m], out)
-			copy(out, r.spare[:m])
-			r.stats.RemovedSamplesForAcceleration += uint64(n)
-			n = m
-			r.loud.hear(out[:n])
-		}
-	} else if d.Skipped && !resumed {
+	if resumed := r.conceal.resume(out[:n]); d.Skipped && !resumed {
 		fadeIn(out[:n])
 	}
-	return n
+	switch m := n; {
+	case d.Stretch > 0:
+		n = r.stretch.Lengthen(out, n, d.Stretch, d.Hurry)
+		r.stats.InsertedSamplesForDeceleration += uint64(n - m)
+		r.stats.TotalSamplesReceived += uint64(n - m)
+		by = n - m
+	case d.Stretch < 0:
+		n = r.stretch.Shorten(out, n, -d.Stretch, d.Hurry)
+		r.stats.RemovedSamplesForAcceleration += uint64(m - n)
+		by = n - m
+	}
+	r.buffer.Stretched(by)
+	return "decode", n, by
 }
 
 // decode decodes a packet into out and counts it.
@@ -213,19 +224,20 @@ func (r *Receiver) decode(d jitter.Decision, now time.Time, out []int16) (int, b
 }
 
 // recover plays a lost frame as the packet after it tells it, or a guess.
-func (r *Receiver) recover(d jitter.Decision, out []int16) {
-	if d.Payload == nil || !r.cfg.Decoder.HasFEC(d.Payload) {
+func (r *Receiver) recover(d jitter.Decision, out []int16) (kind string) {
+	if d.Payload == nil {
 		r.lose(out)
-		return
+		return "conceal"
 	}
 	if err := r.cfg.Decoder.DecodeFEC(d.Payload, out); err != nil {
 		r.complain(err)
 		r.lose(out)
-		return
+		return "conceal"
 	}
 	r.fecUsed = true
 	r.conceal.resume(out)
 	r.countEmitted(d.Waited, len(out), r.cfg.Now())
+	return "fec"
 }
 
 // lose plays a guess.

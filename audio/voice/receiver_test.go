@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sidetone/audio"
+	"sidetone/audio/jitter"
 
 	"github.com/pion/rtp"
 )
@@ -25,7 +26,8 @@ type line struct {
 func newLine(fec bool) *line {
 	l := &line{now: time.Unix(1e9, 0)}
 	l.send = NewSender(SenderConfig{Encoder: &pcmCodec{fec: fec}, Out: &l.wire})
-	l.Receiver = NewReceiver(ReceiverConfig{Decoder: new(pcmCodec), Now: func() time.Time { return l.now }})
+	steady := jitter.Config{Start: 3 * frame, Min: 3 * frame} // no change of delay changes a sample
+	l.Receiver = NewReceiver(ReceiverConfig{Decoder: new(pcmCodec), Jitter: steady, Now: func() time.Time { return l.now }})
 	return l
 }
 
