@@ -228,7 +228,7 @@ func TestDeviceConfigs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if c.Device.Name != m.name || c.Device.Fleet != Fleet || c.Line.AutoAnswer != m.autoAnswer || c.ICE.Policy != "all" || !c.ICE.Loopback {
+			if c.Device.Name != m.name || c.Device.Fleet != Fleet || c.Line.AutoAnswer != m.autoAnswer || c.ICE.Policy != "auto" || !c.ICE.Loopback {
 				t.Errorf("config %+v", c)
 			}
 			if len(c.Buttons) != 1 || c.Buttons[0].Name != Button || c.Buttons[0].Target != m.target {
