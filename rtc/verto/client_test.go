@@ -85,7 +85,7 @@ func TestFreeSWITCHIsReadyAtLogin(t *testing.T) {
 		if p := params[LoginParams](t, b.received(Login)[0]); p.User != "1001@pbx" || p.Password != secretPassword || p.Token != "" {
 			t.Errorf("login %+v", p)
 		}
-		if err := b.UploadReport(t.Context(), "c1", nil); !errors.Is(err, ErrNoReportID) {
+		if err := b.UploadReport(t.Context(), Upload{CallID: "c1"}); !errors.Is(err, ErrNoReportID) {
 			t.Errorf("upload without a report id: %v", err)
 		}
 	})

@@ -150,7 +150,7 @@ func (l *line) open(o opened) {
 	now := time.Now()
 	// The reader outlives the end of l.ctx until the connection is closed in good order.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(l.ctx))
-	l.conn, l.stopReader = o.conn, cancel
+	l.conn, l.stopReader, l.socket = o.conn, cancel, nil
 	l.loggedIn, l.isReady, l.polls = false, false, 0
 	l.lastFrame, l.lastAnswer = now, now
 	l.wg.Go(func() { l.read(ctx, o.conn) })
@@ -228,7 +228,7 @@ func (l *line) retry(state LineState, code int, why string, delay time.Duration)
 	c := newCondition(code, why)
 	l.setStatus(Status{
 		State: state, Code: code, Name: c.Name, Message: why, RetryAt: l.alarms[alarmConnect],
-		GatewayState: l.status.GatewayState,
+		GatewayState: l.status.GatewayState, Socket: l.socket,
 	})
 	l.raise(code, why)
 	l.log.Warn("the line is "+string(state), "code", code, "why", why, "retry", delay.Round(100*time.Millisecond))

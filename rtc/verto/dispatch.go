@@ -12,6 +12,7 @@ import (
 // receive takes one text message, or the end of the connection.
 func (l *line) receive(in inbound) {
 	if in.err != nil {
+		l.socket = socketClose(in.err, l.scrub(in.err.Error()))
 		l.fail(CodeWebSocket, "the connection was lost: "+l.scrub(in.err.Error()), 0)
 		return
 	}

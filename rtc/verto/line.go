@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"sidetone/rtc/quality"
 )
 
 const (
@@ -73,6 +75,7 @@ type line struct {
 	reportID   string
 	region, dc string
 	status     Status
+	socket     *quality.SocketClose // how the last connection ended by itself; nil when we ended it
 	conditions []Condition
 	dialogs    dialogs
 	queue      []Event

@@ -45,6 +45,8 @@ type Status struct {
 	Message      string    `json:"message,omitempty"`       // what happened, and what to do
 	Since        time.Time `json:"since,omitzero"`          // when State was entered
 	RetryAt      time.Time `json:"retry_at,omitzero"`       // when the next connection is tried
+	// Socket is how the connection ended, where it was not we who ended it; for call reports.
+	Socket *quality.SocketClose `json:"-"`
 }
 
 // String describes the line for a person.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"sidetone/rtc/quality"
 )
 
 // closeTimeout bounds the closing handshake: a door station that is told to stop does not wait for a dead network.
@@ -70,6 +72,25 @@ func explainDial(err error, resp *http.Response) error {
 		return fmt.Errorf("the server answered %s instead of opening a WebSocket (check line.url): %w", resp.Status, err)
 	}
 	return err
+}
+
+// socketClose describes the end of a connection as call reports do. text is err for others to read.
+func socketClose(err error, text string) *quality.SocketClose {
+	var c websocket.CloseError
+	if !errors.As(err, &c) {
+		// RFC 6455, section 7.1.5: what a connection that ended without a close frame counts as.
+		return &quality.SocketClose{Code: int(websocket.StatusAbnormalClosure), CodeName: "ABNORMAL_CLOSURE", Error: text}
+	}
+	return &quality.SocketClose{Code: int(c.Code), CodeName: closeNames[c.Code], Reason: c.Reason, WasClean: true}
+}
+
+// closeNames are those of RFC 6455, section 7.4.1.
+var closeNames = map[websocket.StatusCode]string{
+	websocket.StatusNormalClosure: "NORMAL_CLOSURE", websocket.StatusGoingAway: "GOING_AWAY",
+	websocket.StatusProtocolError: "PROTOCOL_ERROR", websocket.StatusUnsupportedData: "UNSUPPORTED_DATA",
+	websocket.StatusNoStatusRcvd: "NO_STATUS_RECEIVED", websocket.StatusInvalidFramePayloadData: "INVALID_PAYLOAD",
+	websocket.StatusPolicyViolation: "POLICY_VIOLATION", websocket.StatusMessageTooBig: "MESSAGE_TOO_BIG",
+	websocket.StatusInternalError: "INTERNAL_ERROR",
 }
 
 // wsConn is a WebSocket as Conn.

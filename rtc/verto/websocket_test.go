@@ -133,6 +133,11 @@ func run(t *testing.T, c *Client) (stop func()) {
 	}
 }
 
+func upload(c *Client, body string) Upload {
+	s := c.Session()
+	return Upload{CallID: "call-1", ReportID: s.CallReportID, VoiceSDKID: s.VoiceSDKID, Body: []byte(body)}
+}
+
 func TestWebSocket(t *testing.T) {
 	s := newWSSServer(t)
 	c := NewClient(s.config())
@@ -141,7 +146,7 @@ func TestWebSocket(t *testing.T) {
 	waitFor(t, c, Registered)
 
 	s.failing.Store(1)
-	if err := c.UploadReport(t.Context(), "call-1", []byte(`{"stats":[]}`)); err != nil {
+	if err := c.UploadReport(t.Context(), upload(c, `{"stats":[]}`)); err != nil {
 		t.Fatal(err)
 	}
 	post := <-s.posts
@@ -172,7 +177,7 @@ func TestUploadGivenUp(t *testing.T) {
 	s.failing.Store(1000)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // within the pauses, which are 3.5 s
 	defer cancel()
-	err := c.UploadReport(ctx, "call-1", nil)
+	err := c.UploadReport(ctx, upload(c, "{}"))
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "503") {
 		t.Errorf("upload: %v", err)
 	}
