@@ -58,6 +58,11 @@ func (c *Config) problems() Problems {
 	k.mqtt(c.MQTT)
 	k.oneOf("board.profile", c.Board.Profile, "sim")
 	k.required("control.socket", c.Control.Socket)
+	k.span("report.interval", c.Report.Interval, time.Second, time.Minute)
+	if c.Report.FlushInterval != 0 {
+		k.timeout("report.flush_interval", c.Report.FlushInterval)
+	}
+	k.oneOf("report.debug", c.Report.Debug, DebugOff, DebugLine, DebugFile)
 	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	return k.problems
 }

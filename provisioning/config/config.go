@@ -42,6 +42,7 @@ type Config struct {
 	MQTT      MQTT      `toml:"mqtt"`
 	Board     Board     `toml:"board"`
 	Control   Control   `toml:"control"`
+	Report    Report    `toml:"report"`
 	Log       Log       `toml:"log"`
 }
 
@@ -198,6 +199,20 @@ type Board struct {
 type Control struct {
 	Socket string `toml:"socket" path:"file"`
 }
+
+// Report says what is told of calls.
+type Report struct {
+	Interval      Duration `toml:"interval"`       // between two stats events
+	FlushInterval Duration `toml:"flush_interval"` // between two parts of a long call's report; 0: by size alone
+	Debug         string   `toml:"debug"`          // off | line | file
+}
+
+// Kinds of debug output.
+const (
+	DebugOff  = "off"
+	DebugLine = "line" // debug_report frames to the platform
+	DebugFile = "file" // lines of JSON below Device.StateDir
+)
 
 // Log says how much is logged, to stderr.
 type Log struct {

@@ -32,6 +32,7 @@ func Default() *Config {
 		ICE:     ICE{Policy: "auto"},
 		Board:   Board{Profile: "sim"},
 		Control: Control{Socket: "/run/sidetone/control.sock"},
+		Report:  Report{Interval: Duration(5 * time.Second), FlushInterval: Duration(3 * time.Minute), Debug: DebugOff},
 		Log:     Log{Level: "info"},
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -61,12 +60,11 @@ type Appliance struct {
 	voices   voices
 	tones    tones
 	reports  reportFiles
+	outbox   *outbox
+	debug    *debugOutput
 	watchers watchers
 
-	uploads   sync.WaitGroup
-	uploadCtx context.Context
-	uploadEnd context.CancelFunc
-	commands  sync.WaitGroup
+	commands sync.WaitGroup
 
 	// in
 	requests chan func() // run by the loop, which owns view
@@ -78,13 +76,12 @@ type Appliance struct {
 func New(opt Options) (*Appliance, error) {
 	cfg := opt.Config
 	a := &Appliance{
-		opt: opt, cfg: cfg, log: opt.Logger, started: time.Now(),
+		opt: opt, cfg: cfg, started: time.Now(),
 		requests: make(chan func()),
 		ended:    make(chan struct{}),
-		view:     view{calls: map[string]call.Info{}},
-		reports:  reportFiles{dir: filepath.Join(cfg.Device.StateDir, "reports")},
+		view:     view{calls: map[string]call.Info{}, samples: map[string]int{}},
 	}
-	a.uploadCtx, a.uploadEnd = context.WithCancel(context.Background())
+	a.log = slog.New(callLog{next: opt.Logger.Handler(), write: a.writeLog})
 	var err error
 	if a.profile, err = board.Lookup(cfg.Board.Profile); err != nil {
 		return nil, err
@@ -117,6 +114,7 @@ func New(opt Options) (*Appliance, error) {
 		return nil, err
 	}
 	a.line = verto.NewClient(a.lineConfig(lineRoots))
+	a.keepReports()
 	a.calls = call.NewManager(a.callConfig())
 	if a.fleet, err = a.newFleet(); err != nil {
 		return nil, err
@@ -152,7 +150,8 @@ func (a *Appliance) Run(ctx context.Context) error {
 	}
 	// The parts outlive ctx, each until its turn in the shutdown.
 	base := context.WithoutCancel(ctx)
-	var calls, line, login, network, broker, sound, local part
+	var uploads, calls, line, login, network, broker, sound, local part
+	uploads.start(base, a.outbox.run)
 	calls.start(base, func(ctx context.Context) { a.calls.Run(ctx) })
 	line.start(base, func(ctx context.Context) { a.line.Run(ctx) })
 	login.start(base, a.keepLogin)
@@ -180,7 +179,9 @@ func (a *Appliance) Run(ctx context.Context) error {
 	<-a.ended // every report has been handed out
 	a.watchers.end()
 	a.commands.Wait()
-	a.finishUploads(uploadGrace)
+	a.outbox.finish(uploadGrace)
+	uploads.stop()
+	a.debug.wait()
 	if a.fleet != nil {
 		flush, cancel := context.WithTimeout(base, flushGrace)
 		if err := a.fleet.Flush(flush); err != nil {

@@ -39,24 +39,24 @@ type door struct {
 func newDoor(t *testing.T, change func(*verto.Config)) *door {
 	d := &door{seen: map[string]bool{}, reports: map[string][]*quality.Report{}}
 	cfg := config.Default()
+	cfg.Device.StateDir = t.TempDir()
 	cfg.Line.URL, cfg.Line.SecondCall = "wss://exchange.example", "wait"
 	a := &Appliance{
-		cfg: cfg, log: slog.New(slog.DiscardHandler), view: view{calls: map[string]call.Info{}},
-		opt: Options{Lamp: func(p indicator.Pattern) {
+		cfg: cfg, log: slog.New(slog.DiscardHandler), view: view{calls: map[string]call.Info{}, samples: map[string]int{}},
+		opt: Options{Logger: slog.New(slog.DiscardHandler), Lamp: func(p indicator.Pattern) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			d.lamp = p.Name
 		}},
 		identity: tokens{func() []identity.ICEServer { return nil }},
-		reports:  reportFiles{dir: t.TempDir()},
 		requests: make(chan func()), ended: make(chan struct{}),
 		sound: newSound(&soundDevice{capture: "null", playback: "null", card: true}, slog.New(slog.DiscardHandler)),
 	}
-	a.uploadCtx, a.uploadEnd = context.WithCancel(t.Context())
 	d.Appliance = a
 	line := a.lineConfig(nil)
 	change(&line)
 	a.line = verto.NewClient(line)
+	a.keepReports()
 	calls := a.callConfig()
 	calls.NewMedia = d.newMedia
 	a.calls = call.NewManager(calls)
@@ -77,7 +77,7 @@ func (d *door) end() {
 	<-d.ended
 	d.watchers.end()
 	d.Appliance.commands.Wait()
-	d.finishUploads(0)
+	d.debug.wait()
 	d.sound.stop()
 	d.watching.Wait()
 }

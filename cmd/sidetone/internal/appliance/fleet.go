@@ -2,7 +2,6 @@ package appliance
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"runtime"
@@ -11,7 +10,6 @@ import (
 
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/provisioning/fleet"
-	"sidetone/rtc/call"
 	"sidetone/rtc/quality"
 )
 
@@ -54,68 +52,6 @@ func firstLine(file string) string {
 		}
 	}
 	return string(b)
-}
-
-// liveEvery is how many samples, one a second, go by between two live statistics.
-const liveEvery = 5
-
-// liveStats gives what takes a call's samples and publishes some of them while it lasts, when the config says so.
-func (a *Appliance) liveStats(callID string) func(quality.Sample) {
-	if a.fleet == nil || !a.cfg.MQTT.StatsLive {
-		return func(quality.Sample) {}
-	}
-	n := 0
-	return func(s quality.Sample) {
-		if n++; n%liveEvery != 0 {
-			return
-		}
-		a.fleet.Live(map[string]any{
-			"call_id": callID, "ts": s.Time.UTC().Format(time.RFC3339Nano),
-			"outbound": s.Outbound, "inbound": s.Inbound, "remote": s.Remote, "path": s.Path,
-		})
-	}
-}
-
-// report sends a call's report where it belongs: to a file, the fleet and the platform.
-func (a *Appliance) report(c call.Info, r *quality.Report) {
-	body, err := json.Marshal(r)
-	if err != nil {
-		a.log.Error("call report", "call_id", c.ID, "err", err)
-		return
-	}
-	if err := a.reports.write(c.ID, body); err != nil {
-		a.log.Error("call report is not kept on disk", "call_id", c.ID, "err", err)
-	}
-	if a.fleet != nil {
-		if err := a.fleet.CallReport(c.ID, r); err != nil {
-			a.log.Error("call report does not go to the broker", "call_id", c.ID, "err", err)
-		}
-	}
-	if a.line.Session().CallReportID == "" {
-		return
-	}
-	a.uploads.Go(func() {
-		ctx, cancel := context.WithTimeout(a.uploadCtx, uploadTimeout)
-		defer cancel()
-		if err := a.line.UploadReport(ctx, c.ID, body); err != nil {
-			a.log.Warn("call report was not taken by the platform", "call_id", c.ID, "err", err)
-		}
-	})
-}
-
-// uploadTimeout bounds one report's way to the platform, with its retries.
-const uploadTimeout = 20 * time.Second
-
-// finishUploads waits for the uploads under way, then cuts them off.
-func (a *Appliance) finishUploads(grace time.Duration) {
-	done := make(chan struct{})
-	go func() { a.uploads.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(grace):
-	}
-	a.uploadEnd()
-	<-done
 }
 
 // onCommand does what the fleet asks for. Dialling and the like are quick to start, and are told back at once.

@@ -86,8 +86,9 @@ func (a *Appliance) callConfig() call.Config {
 		SecondCall: call.SecondCall(l.SecondCall), DTMF: call.DTMFMode(l.DTMF), StartMuted: l.Muted,
 		RelayFallback: a.cfg.ICE.Policy == media.PolicyAuto,
 		RingTimeout:   time.Duration(l.RingTimeout), SetupTimeout: time.Duration(l.SetupTimeout),
-		CallerNumber: l.CallerNumber, SDKVersion: a.opt.Version,
-		Logger: a.log,
+		CallerNumber: l.CallerNumber, SDKVersion: a.opt.Version, ClientSummary: summarize(a.cfg),
+		FlushInterval: time.Duration(a.cfg.Report.FlushInterval),
+		Logger:        a.log,
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"sidetone/provisioning/fleet"
 	"sidetone/rtc/call"
 	"sidetone/rtc/call/hunt"
+	"sidetone/rtc/quality"
 	"sidetone/rtc/verto"
 )
 
@@ -22,8 +23,15 @@ type view struct {
 	line    verto.Status
 	calls   map[string]call.Info
 	pattern indicator.Pattern
-	hunt    hunt.Hunt // of the button pressed last
-	group   string    // of its calls
+	hunt    hunt.Hunt      // of the button pressed last
+	group   string         // of its calls
+	samples map[string]int // of each call
+}
+
+// statsDue counts the samples of a call, one a second, and tells of each that ends an interval.
+func (v *view) statsDue(callID string, interval time.Duration) bool {
+	v.samples[callID]++
+	return v.samples[callID]%max(1, int(interval/time.Second)) == 0
 }
 
 // live gives the calls in the order in which they began.
@@ -103,7 +111,14 @@ func (a *Appliance) onLine(e verto.Event) {
 	// A line that is only registering again still has its connection: calls go on.
 	lost := e.Status.State == verto.Down || e.Status.State == verto.Connecting || e.Status.State == verto.Refused
 	if lost && (a.view.line.State == verto.Registered || a.view.line.State == verto.Registering) {
-		a.calls.Signal(call.Signal{Kind: call.SignalLineLost})
+		how := e.Status.Socket
+		if how == nil {
+			how = &quality.SocketClose{Error: e.Status.Message}
+		}
+		a.calls.Signal(call.Signal{Kind: call.SignalLineLost, Socket: how})
+	}
+	if e.Status.State == verto.Registered && a.view.line.State != verto.Registered {
+		a.outbox.wake()
 	}
 	same := a.view.line
 	same.RetryAt = e.Status.RetryAt
@@ -125,6 +140,7 @@ func (a *Appliance) onCondition(c verto.Condition) {
 			message += ": " + c.Detail
 		}
 		a.watchers.tell(control.Event{Event: "warning", Code: c.Code, Name: c.Name, Message: message})
+		a.calls.Warn(quality.Warning{Code: c.Code, Name: c.Name, Message: message, Time: c.Since})
 	}
 	if a.fleet != nil && !a.opt.Solo {
 		a.fleet.Event("condition", c)
@@ -137,13 +153,15 @@ func (a *Appliance) onCall(ctx context.Context, e call.Event) {
 	switch e.Kind {
 	case call.StateChanged:
 		out.State, out.PrevState, out.Call = c.State.String(), c.PrevState.String(), &c
-		a.log.Info("call", "state", c.State, "call_id", c.ID, "cause", c.Cause.Cause)
+		a.opt.Logger.Info("call", "state", c.State, "call_id", c.ID, "cause", c.Cause.Cause)
 		if c.State >= call.Destroy {
 			delete(a.view.calls, c.ID)
+			delete(a.view.samples, c.ID)
 		} else {
 			a.view.calls[c.ID] = c
 		}
 		a.huntFollows(ctx, c)
+		a.debug.state(c)
 		if c.State == call.Ringing && a.cfg.Quiet.At(time.Now()) && a.cfg.Quiet.Action == config.QuietReject {
 			a.commands.Go(func() { a.calls.Reject(ctx, c.ID) })
 		}
@@ -160,7 +178,20 @@ func (a *Appliance) onCall(ctx context.Context, e call.Event) {
 		return
 	case call.Warned, call.Errored:
 		out.Code, out.Name, out.Message = e.Warning.Code, e.Warning.Name, e.Warning.Message
-		a.log.Warn("call quality", "code", e.Warning.Code, "name", e.Warning.Name, "message", e.Warning.Message)
+		a.opt.Logger.Warn("call quality", "code", e.Warning.Code, "name", e.Warning.Name, "message", e.Warning.Message)
+		a.callWarning(e)
+	case call.Measured:
+		a.debug.measured(c.ID, e.Stats)
+		if !a.view.statsDue(c.ID, time.Duration(a.cfg.Report.Interval)) {
+			return
+		}
+		out.Stats = e.Stats
+		if a.fleet != nil && a.cfg.MQTT.StatsLive {
+			a.fleet.Live(liveStats{c.ID, e.Stats})
+		}
+	case call.Parted:
+		a.upload(c.ID, e.Report)
+		return
 	case call.DTMF:
 		out.Digit = e.Digit
 		if a.fleet != nil {
@@ -168,7 +199,8 @@ func (a *Appliance) onCall(ctx context.Context, e call.Event) {
 		}
 	case call.Reported:
 		out.Report = e.Report
-		a.report(c, e.Report)
+		a.debug.ended(c.ID)
+		a.report(c.ID, e.Report, e.Last)
 	}
 	a.watchers.tell(out)
 }

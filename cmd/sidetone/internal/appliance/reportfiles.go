@@ -1,24 +1,66 @@
 package appliance
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 )
 
-// keptReports bounds how many call reports stay on the device.
-const keptReports = 50
+// Bounds of the call reports that stay on the device.
+const (
+	keptReports     = 50
+	keptReportBytes = 16 << 20
+)
 
 // reportFiles keeps the last call reports as files, newest last by name.
 type reportFiles struct{ dir string }
 
 func (r reportFiles) write(callID string, body []byte) error {
-	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+	if err := writeFile(r.dir, stamped(callID)+".json", body); err != nil {
 		return err
 	}
-	name := time.Now().UTC().Format("20060102T150405.000Z") + "-" + filepath.Base(callID) + ".json"
-	tmp, err := os.CreateTemp(r.dir, ".report-*")
+	return prune(filepath.Join(r.dir, "*.json"), keptReports, keptReportBytes)
+}
+
+// prune removes the files whose names sort first until there are at most count of pattern, of at most size bytes in all;
+// the last one always stays.
+func prune(pattern string, count int, size int64) error {
+	files, err := filepath.Glob(pattern)
+	if err != nil {
+		return err
+	}
+	slices.Sort(files)
+	var total int64
+	sizes := make([]int64, len(files))
+	for i, f := range files {
+		if info, err := os.Stat(f); err == nil {
+			sizes[i] = info.Size()
+			total += sizes[i]
+		}
+	}
+	for i := 0; i < len(files)-1 && (len(files)-i > count || total > size); i++ {
+		if err := os.Remove(files[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		total -= sizes[i]
+	}
+	return nil
+}
+
+// stamped is a file name that sorts by time. Ids of calls are checked by the call manager; this is the second lock.
+func stamped(callID string) string {
+	return time.Now().UTC().Format("20060102T150405.000Z") + "-" + filepath.Base(callID)
+}
+
+// writeFile writes a file whole or not at all.
+func writeFile(dir, name string, body []byte) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(dir, ".tmp-*")
 	if err != nil {
 		return err
 	}
@@ -30,23 +72,5 @@ func (r reportFiles) write(callID string, body []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(tmp.Name(), filepath.Join(r.dir, name)); err != nil {
-		return err
-	}
-	return r.prune()
-}
-
-func (r reportFiles) prune() error {
-	files, err := filepath.Glob(filepath.Join(r.dir, "*.json"))
-	if err != nil {
-		return err
-	}
-	slices.Sort(files)
-	for len(files) > keptReports {
-		if err := os.Remove(files[0]); err != nil {
-			return err
-		}
-		files = files[1:]
-	}
-	return nil
+	return os.Rename(tmp.Name(), filepath.Join(dir, name))
 }

@@ -3,6 +3,7 @@ package appliance
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,9 +74,9 @@ func (v *voices) of(callID string) (p *pipelines, ok bool) {
 type callMedia struct {
 	*media.Session
 	*pipelines
-	dumb   func() bool // there is no microphone
-	live   func(quality.Sample)
-	closed func()
+	dumb    func() bool // there is no microphone
+	bitrate int         // of Opus
+	closed  func()
 }
 
 // Close implements call.Media.
@@ -88,9 +89,16 @@ func (m callMedia) Close() error {
 func (m callMedia) Sample() quality.Sample {
 	s := m.Session.Sample()
 	s.Muted = s.Muted || m.dumb()
-	m.live(s)
+	if o := s.Outbound; o != nil && o.Codec != nil {
+		o.TargetBitrate = g711Bitrate
+		if strings.EqualFold(o.Codec.MimeType, "audio/opus") {
+			o.TargetBitrate = float64(m.bitrate)
+		}
+	}
 	return s
 }
+
+const g711Bitrate = 64000 // bit/s
 
 // Mute implements call.Media.
 func (m callMedia) Mute(on bool) { m.out.SetMuted(on) }
@@ -131,7 +139,11 @@ func (a *Appliance) newMedia(ctx context.Context, c call.Info, notify func(call.
 		})
 	}
 	p, first, err := a.voices.join(c.ID, func() (*pipelines, error) {
-		return a.newPipelines(func() { tell("first_sound_played", time.Now(), 0) })
+		return a.newPipelines(func() {
+			now := time.Now()
+			tell("first_sound_played", now, 0)
+			notify(call.MediaEvent{Kind: "first_sound_played", Time: now})
+		})
 	})
 	if err != nil {
 		return nil, err
@@ -152,17 +164,18 @@ func (a *Appliance) newMedia(ctx context.Context, c call.Info, notify func(call.
 					a.log.Info("the sound has moved", "call_id", c.ID, "gap", e.Gap.Round(time.Millisecond))
 				}
 				tell(string(e.Kind), e.Time, e.Gap)
+				notify(call.MediaEvent{Kind: call.MediaKind(e.Kind), Time: e.Time})
 			case media.Connected:
 				<-made
 				if session != nil {
 					p.trunk.Use(session)
 				}
 				tell(string(e.Kind), e.Time, 0)
-				notify(call.MediaEvent{Kind: call.MediaConnected})
+				notify(call.MediaEvent{Kind: call.MediaConnected, Time: e.Time})
 			case media.Disconnected:
-				notify(call.MediaEvent{Kind: call.MediaDisconnected})
+				notify(call.MediaEvent{Kind: call.MediaDisconnected, Time: e.Time})
 			case media.Failed:
-				notify(call.MediaEvent{Kind: call.MediaFailed, Err: e.Err})
+				notify(call.MediaEvent{Kind: call.MediaFailed, Time: e.Time, Err: e.Err})
 			case media.Digit:
 				notify(call.MediaEvent{Kind: call.MediaDigit, Digit: e.Digit})
 			case media.Candidate:
@@ -189,7 +202,7 @@ func (a *Appliance) newMedia(ctx context.Context, c call.Info, notify func(call.
 	if first {
 		p.trunk.Use(session)
 	}
-	return callMedia{Session: session, pipelines: p, dumb: func() bool { return a.sound.device.Load().dumb }, live: a.liveStats(c.ID), closed: func() { a.voices.leave(c.ID, p) }}, nil
+	return callMedia{Session: session, pipelines: p, dumb: func() bool { return a.sound.device.Load().dumb }, bitrate: a.cfg.Audio.Bitrate, closed: func() { a.voices.leave(c.ID, p) }}, nil
 }
 
 // sends makes the sending pipeline code as was negotiated.

@@ -15,7 +15,7 @@ import (
 
 // Event is one thing that happened, as it goes to `sidetone call --json` and to every other watcher.
 type Event struct {
-	// Event is "state", "warning", "dtmf", "report", "line", "error", "assistant", or "media", whose Name says what
+	// Event is "state", "warning", "stats", "dtmf", "report", "line", "error", "assistant", or "media", whose Name says what
 	// happened first: connected, first_packet_sent, first_packet_received, first_sound_played. When the sound of a call
 	// moves to another session, as at a re-attach, the first three come again, and first_packet_received has GapMs.
 	Event string `json:"event"`
@@ -31,6 +31,7 @@ type Event struct {
 	GapMs     int64           `json:"gap_ms,omitempty"` // from the last packet of sound the old way to the first the new way
 	Call      *call.Info      `json:"call,omitempty"`
 	Line      *verto.Status   `json:"line,omitempty"`
+	Stats     *quality.Frame  `json:"stats,omitempty"`
 	Report    *quality.Report `json:"report,omitempty"`
 	// Assistant is what the AI assistant says in writing, and the tools that it asks for: the params of ai_conversation.
 	Assistant json.RawMessage `json:"assistant,omitempty"`
