@@ -5,6 +5,7 @@ SHELL := /bin/bash -o pipefail
 FUZZTIME ?= 3s
 TESTFLAGS ?=
 BENCH ?= .
+FUZZ ?= .
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # When what is built was written, in seconds since 1970: the same sources make the same program.
 BUILT ?= $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
@@ -70,8 +71,8 @@ test-offline: test-deps ## all tests once more, with no network but loopback
 test-deps: deps
 	@buildroot/setup.sh test
 
-fuzz: deps ## run every fuzz target for FUZZTIME each (make fuzz FUZZTIME=1m)
-	@$(env) buildroot/fuzz.sh $(FUZZTIME)
+fuzz: deps ## run every fuzz target for FUZZTIME each (make fuzz FUZZTIME=1m); FUZZ= chooses
+	@$(env) buildroot/fuzz.sh $(FUZZTIME) '$(FUZZ)'
 
 bench: build ## run the benchmarks (BENCH= chooses)
 	$(env) go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
