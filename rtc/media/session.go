@@ -22,10 +22,12 @@ import (
 )
 
 const (
-	// closePatience is how long pion may take to say good-bye before its sockets are cut; closeLimit is when Close
-	// returns no matter what.
+	// closePatience is how long pion may take to say good-bye before its sockets are cut, and lostPatience the same when
+	// nobody is there to hear it. cutPatience later Close returns no matter what: a request to a TURN server, as in an ICE
+	// restart, notices the cut only when it is to be sent again.
 	closePatience = 250 * time.Millisecond
-	closeLimit    = 750 * time.Millisecond
+	lostPatience  = 50 * time.Millisecond
+	cutPatience   = 150 * time.Millisecond
 	// maxPending bounds candidates that came before the far side's SDP.
 	maxPending = 64
 )
@@ -352,16 +354,20 @@ func (s *Session) SendDTMF(digits string) error {
 // last is given again, with our own counters of now.
 func (s *Session) Sample() quality.Sample { return s.sample(time.Now()) }
 
-// Close ends the session within 800 ms, whatever the network does. No Event is told after it began, but one that is being
+// Close ends the session within 400 ms, whatever the network does. No Event is told after it began, but one that is being
 // told may still be running. Closing twice is fine.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		s.await(closeLimit)
+		s.await(closePatience + cutPatience)
 		return nil
 	}
 	s.closed = true
+	patience := closePatience
+	if s.state != webrtc.PeerConnectionStateConnected {
+		patience = lostPatience
+	}
 	s.mu.Unlock()
 	s.sendable.Store(false)
 	if n := s.out.queue.drops(); n > 0 {
@@ -381,10 +387,10 @@ func (s *Session) Close() error {
 		s.probe.wait()
 		s.sockets.cutAll()
 	}()
-	if !s.await(closePatience) {
+	if !s.await(patience) {
 		s.log.Info("media: the network does not let go; its sockets are cut")
 		s.sockets.cutAll()
-		if !s.await(closeLimit - closePatience) {
+		if !s.await(cutPatience) {
 			s.log.Info("media: the session ends in the background")
 		}
 	}
