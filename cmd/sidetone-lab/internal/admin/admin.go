@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"sidetone/cmd/internal/atomicfile"
 	"sidetone/provisioning/broker"
 	"sidetone/rtc/gateway"
 	"sidetone/rtc/gateway/relay"
@@ -151,16 +152,7 @@ func write(dir string, st state) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, "."+stateFile+"-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), filepath.Join(dir, stateFile))
+	return atomicfile.Write(filepath.Join(dir, stateFile), b, 0o600)
 }
 
 func remove(dir string) {

@@ -154,7 +154,7 @@ func TestAskingARunningLab(t *testing.T) {
 	}{
 		{[]string{"token", "visitor", "--dir", dir}, 0, "eyJ", ""},
 		{[]string{"token", "--dir", dir, "visitor"}, 0, "eyJ", ""},
-		{[]string{"token", "--dir=" + dir}, 2, "", "wrong number of words"},
+		{[]string{"token", "--dir=" + dir}, 2, "", "takes 1 word"},
 		{[]string{"ring", "door1", "--from", "tone", "--dir", dir}, 1, "", "door1 is not registered (nobody is); start it with: sidetone run --config " + dir},
 		{[]string{"stats", "--dir", dir}, 0, "kiosk1", ""},
 		{[]string{"stats", "--json", "--dir", dir}, 0, `"door1":{"registered":false`, ""},
@@ -199,8 +199,8 @@ func TestWords(t *testing.T) {
 		{[]string{"dance"}, 2, `there is no command "dance"`},
 		{[]string{"up", "--help"}, 0, "-advertise"},
 		{[]string{"up", "--colour"}, 2, "flag provided but not defined"},
-		{[]string{"up", "--log", "loud"}, 2, "--log loud"},
-		{[]string{"up", "now"}, 2, "wrong number of words"},
+		{[]string{"up", "--log", "loud"}, 2, `log level "loud"`},
+		{[]string{"up", "now"}, 2, "takes no further word"},
 		{[]string{"up", "--listen", "8700", "--dir", t.TempDir()}, 1, "HOST:PORT"},
 		{[]string{"demo", "--sidetone", "/no/such/program", "--dir", t.TempDir()}, 1, "make build"},
 	} {

@@ -15,6 +15,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"sidetone/cmd/internal/subcommand"
 	"sidetone/cmd/sidetone-lab/internal/lab"
 	"sidetone/cmd/sidetone-lab/internal/report"
 
@@ -28,29 +29,28 @@ const demoCall = 10 * time.Second
 const childGrace = 5 * time.Second
 
 // demo starts a lab and a device. In a terminal the device stays up, and its button is a key; else it makes one call.
-func demo(ctx context.Context, e env, args []string) int {
+func demo(ctx context.Context, e subcommand.Env, args []string) int {
 	set, dir := flags(e, "demo")
 	speech := set.String("speech", "", "the WAV `file` that the device says; without one it says nothing")
 	binary := set.String("sidetone", "", "the device's `program` (default: sidetone beside this one)")
 	level := set.String("log", "warn", "log from this `level` on: debug, info, warn, error")
-	if _, code, ok := parse(e, set, args, 0, 0); !ok {
+	if _, code, ok := subcommand.Parse(e, set, args, 0, 0); !ok {
 		return code
 	}
-	log, err := logger(e, *level)
+	log, err := subcommand.Logger(e, *level)
 	if err != nil {
-		failed(e, err)
-		return exitUsage
+		return tool.Fail(e, subcommand.Usage, err)
 	}
 	device, err := findDevice(*binary)
 	if err != nil {
-		return failed(e, err)
+		return tool.Fail(e, subcommand.Failed, err)
 	}
 	l, err := lab.Start(ctx, lab.Config{Dir: *dir, Listen: "127.0.0.1:0", Logger: log})
 	if err != nil {
-		return failed(e, err)
+		return tool.Fail(e, subcommand.Failed, err)
 	}
 	defer l.Close()
-	if term.IsTerminal(int(e.in.Fd())) {
+	if term.IsTerminal(int(e.In.Fd())) {
 		return demoTerminal(ctx, e, device, l.Info())
 	}
 	return demoOneCall(ctx, e, device, *dir, *speech, l.Info())
@@ -80,25 +80,25 @@ func child(ctx context.Context, device string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func demoTerminal(ctx context.Context, e env, device string, i lab.Info) int {
-	fmt.Fprintf(e.out, "The lab is up, its page is at %s\n", i.Web)
-	fmt.Fprintf(e.out, "The door station starts now. Press 1 to call the concierge, again to hang up. Ctrl-C ends both.\n\n")
+func demoTerminal(ctx context.Context, e subcommand.Env, device string, i lab.Info) int {
+	fmt.Fprintf(e.Out, "The lab is up, its page is at %s\n", i.Web)
+	fmt.Fprintf(e.Out, "The door station starts now. Press 1 to call the concierge, again to hang up. Ctrl-C ends both.\n\n")
 	cmd := child(ctx, device, "run", "--config", i.Devices["door1"])
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.in, e.out, e.err
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.In, e.Out, e.Err
 	err := cmd.Run()
 	if ctx.Err() != nil {
-		return exitOK // as it was asked to
+		return subcommand.OK // as it was asked to
 	}
 	return deviceFailed(e, err)
 }
 
-func demoOneCall(ctx context.Context, e env, device, dir, speech string, i lab.Info) int {
+func demoOneCall(ctx context.Context, e subcommand.Env, device, dir, speech string, i lab.Info) int {
 	heard := filepath.Join(dir, "heard.wav")
 	args := []string{"call", "--config", i.Devices["door1"], "--out", heard, "--for", demoCall.String(), "--json", "concierge"}
 	if speech != "" {
 		args = append([]string{args[0], "--in", speech}, args[1:]...)
 	}
-	fmt.Fprintf(e.out, "The lab is up. The door station calls the concierge for %s.\n", demoCall)
+	fmt.Fprintf(e.Out, "The lab is up. The door station calls the concierge for %s.\n", demoCall)
 	cmd := child(ctx, device, args...)
 	var said bytes.Buffer // by the device, for when it fails
 	cmd.Stderr = &said
@@ -118,29 +118,29 @@ func demoOneCall(ctx context.Context, e env, device, dir, speech string, i lab.I
 		err = errors.New("it ended without a report")
 	}
 	if err != nil {
-		_, _ = io.Copy(e.err, &said)
+		_, _ = io.Copy(e.Err, &said)
 		return deviceFailed(e, err)
 	}
 	printReport(e, *last)
-	fmt.Fprintf(e.out, "\nWhat the door station heard: %s\n", heard)
-	return exitOK
+	fmt.Fprintf(e.Out, "\nWhat the door station heard: %s\n", heard)
+	return subcommand.OK
 }
 
 // deviceFailed says what to look at, and gives the device's exit code.
-func deviceFailed(e env, err error) int {
+func deviceFailed(e subcommand.Env, err error) int {
 	if err == nil {
-		return exitOK
+		return subcommand.OK
 	}
-	fmt.Fprintf(e.err, "sidetone-lab: the device did not succeed: %v\nWhat it wrote is above; for more run it yourself: sidetone-lab up, then sidetone call --config lab/door1.toml concierge\n", err)
+	fmt.Fprintf(e.Err, "sidetone-lab: the device did not succeed: %v\nWhat it wrote is above; for more run it yourself: sidetone-lab up, then sidetone call --config lab/door1.toml concierge\n", err)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() > 0 {
 		return exit.ExitCode()
 	}
-	return exitFailed
+	return subcommand.Failed
 }
 
 // follow shows the events of `sidetone call --json` as they come, and gives the report.
-func follow(e env, r io.Reader) (last *report.Report, err error) {
+func follow(e subcommand.Env, r io.Reader) (last *report.Report, err error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 64<<20) // a report is one line
 	for lines.Scan() {
@@ -155,17 +155,17 @@ func follow(e env, r io.Reader) (last *report.Report, err error) {
 			Report  json.RawMessage `json:"report"`
 		}
 		if json.Unmarshal(lines.Bytes(), &event) != nil {
-			fmt.Fprintln(e.out, lines.Text())
+			fmt.Fprintln(e.Out, lines.Text())
 			continue
 		}
 		at := fmt.Sprintf("%8.2f s", float64(event.TMs)/1000)
 		switch event.Event {
 		case "state":
-			fmt.Fprintf(e.out, "%s  %s\n", at, event.State)
+			fmt.Fprintf(e.Out, "%s  %s\n", at, event.State)
 		case "warning", "error":
-			fmt.Fprintf(e.out, "%s  %s %d %s: %s\n", at, event.Event, event.Code, event.Name, event.Message)
+			fmt.Fprintf(e.Out, "%s  %s %d %s: %s\n", at, event.Event, event.Code, event.Name, event.Message)
 		case "dtmf":
-			fmt.Fprintf(e.out, "%s  digit %s\n", at, event.Digit)
+			fmt.Fprintf(e.Out, "%s  digit %s\n", at, event.Digit)
 		case "report":
 			rep, err := report.Parse(event.Report)
 			if err != nil {
@@ -180,9 +180,9 @@ func follow(e env, r io.Reader) (last *report.Report, err error) {
 }
 
 // printReport prints a call report as a short table. What was not measured is left out.
-func printReport(e env, r report.Report) {
-	fmt.Fprintln(e.out, "\nCall report")
-	w := tabwriter.NewWriter(e.out, 2, 0, 2, ' ', 0)
+func printReport(e subcommand.Env, r report.Report) {
+	fmt.Fprintln(e.Out, "\nCall report")
+	w := tabwriter.NewWriter(e.Out, 2, 0, 2, ' ', 0)
 	row := func(name, format string, values ...any) {
 		fmt.Fprintf(w, "  %s\t%s\n", name, fmt.Sprintf(format, values...))
 	}

@@ -11,56 +11,57 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"sidetone/cmd/internal/subcommand"
 	"sidetone/cmd/sidetone-lab/internal/admin"
 	"sidetone/rtc/gateway"
 )
 
-func token(ctx context.Context, e env, args []string) int {
+func token(ctx context.Context, e subcommand.Env, args []string) int {
 	set, dir := flags(e, "token")
-	words, code, ok := parse(e, set, args, 1, 1)
+	words, code, ok := subcommand.Parse(e, set, args, 1, 1)
 	if !ok {
 		return code
 	}
 	return remote(e, *dir, func(r *admin.Remote) error {
 		t, err := r.Token(ctx, words[0])
 		if err == nil {
-			fmt.Fprintln(e.out, t.Token)
+			fmt.Fprintln(e.Out, t.Token)
 		}
 		return err
 	})
 }
 
-func ring(ctx context.Context, e env, args []string) int {
+func ring(ctx context.Context, e subcommand.Env, args []string) int {
 	set, dir := flags(e, "ring")
 	from := set.String("from", "tone", "the `destination` that calls: echo, tone or concierge")
-	words, code, ok := parse(e, set, args, 1, 1)
+	words, code, ok := subcommand.Parse(e, set, args, 1, 1)
 	if !ok {
 		return code
 	}
 	return remote(e, *dir, func(r *admin.Remote) error {
 		id, err := r.Ring(ctx, words[0], *from)
 		if err == nil {
-			fmt.Fprintln(e.out, id)
+			fmt.Fprintln(e.Out, id)
 		}
 		return err
 	})
 }
 
-func transfer(ctx context.Context, e env, args []string) int {
+func transfer(ctx context.Context, e subcommand.Env, args []string) int {
 	set, dir := flags(e, "transfer")
 	to := set.String("to", "", "the client or `destination` that the call's client is connected to")
-	words, code, ok := parse(e, set, args, 1, 1)
+	words, code, ok := subcommand.Parse(e, set, args, 1, 1)
 	if !ok {
 		return code
 	}
 	if *to == "" {
-		fmt.Fprintln(e.err, "sidetone-lab transfer: say where to, with --to NAME")
-		return exitUsage
+		fmt.Fprintln(e.Err, "sidetone-lab transfer: say where to, with --to NAME")
+		return subcommand.Usage
 	}
 	return remote(e, *dir, func(r *admin.Remote) error { return r.Transfer(ctx, words[0], *to) })
 }
 
-func fault(ctx context.Context, e env, args []string) int {
+func fault(ctx context.Context, e subcommand.Env, args []string) int {
 	set, dir := flags(e, "fault")
 	var f admin.Fault
 	set.BoolVar(&f.Blackhole, "blackhole", false, "turn-*: packets vanish both ways, and nobody is told")
@@ -70,14 +71,14 @@ func fault(ctx context.Context, e env, args []string) int {
 	set.StringVar(&f.State, "state", "", "gateway: registration is answered by that `state`, as NOREG or FAILED")
 	restore := set.Bool("restore", false, "mend it")
 	list := set.Bool("list", false, "list every fault, made or not, and do nothing else")
-	words, code, ok := parse(e, set, args, 0, 1)
+	words, code, ok := subcommand.Parse(e, set, args, 0, 1)
 	if !ok {
 		return code
 	}
 	making := f != (admin.Fault{})
 	if making && *restore || (len(words) == 1) != (making || *restore) || *list && len(words) == 1 {
-		fmt.Fprintln(e.err, "sidetone-lab fault: say which fault, and what of it, as turn-tcp --blackhole or gateway --cut, or --restore; or nothing to list them")
-		return exitUsage
+		fmt.Fprintln(e.Err, "sidetone-lab fault: say which fault, and what of it, as turn-tcp --blackhole or gateway --cut, or --restore; or nothing to list them")
+		return subcommand.Usage
 	}
 	return remote(e, *dir, func(r *admin.Remote) error {
 		var all []admin.Fault
@@ -89,16 +90,16 @@ func fault(ctx context.Context, e env, args []string) int {
 			all, err = r.SetFault(ctx, f)
 		}
 		for _, f := range all {
-			fmt.Fprintf(e.out, "%s  %s\n", f.Name, f)
+			fmt.Fprintf(e.Out, "%s  %s\n", f.Name, f)
 		}
 		return err
 	})
 }
 
-func stats(ctx context.Context, e env, args []string) int {
+func stats(ctx context.Context, e subcommand.Env, args []string) int {
 	set, dir := flags(e, "stats")
 	asJSON := set.Bool("json", false, "print JSON")
-	if _, code, ok := parse(e, set, args, 0, 0); !ok {
+	if _, code, ok := subcommand.Parse(e, set, args, 0, 0); !ok {
 		return code
 	}
 	return remote(e, *dir, func(r *admin.Remote) error {
@@ -107,15 +108,15 @@ func stats(ctx context.Context, e env, args []string) int {
 			return err
 		}
 		if *asJSON {
-			return json.NewEncoder(e.out).Encode(s)
+			return json.NewEncoder(e.Out).Encode(s)
 		}
 		printStats(e, s)
 		return nil
 	})
 }
 
-func printStats(e env, s admin.Stats) {
-	w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+func printStats(e subcommand.Env, s admin.Stats) {
+	w := tabwriter.NewWriter(e.Out, 0, 0, 2, ' ', 0)
 	names := slices.Sorted(maps.Keys(s.Clients))
 	fmt.Fprintln(w, "CLIENT\tREGISTERED\tTURN UDP\tTURN TCP\tTURN TLS\tCANDIDATES\tCALLS\tREPORTS")
 	for _, name := range names {

@@ -10,12 +10,13 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"sidetone/cmd/internal/subcommand"
 	"sidetone/cmd/sidetone-lab/internal/lab"
 	"sidetone/provisioning/broker"
 )
 
 // up runs a lab until ctx ends.
-func up(ctx context.Context, e env, args []string) int {
+func up(ctx context.Context, e subcommand.Env, args []string) int {
 	set, dir := flags(e, "up")
 	asJSON := set.Bool("json", false, "print one line of JSON that says where everything is")
 	listen := set.String("listen", "", "where to listen, `HOST:PORT`; port 0: free ports (default "+lab.DefaultListen+")")
@@ -23,36 +24,34 @@ func up(ctx context.Context, e env, args []string) int {
 	life := set.Duration("token-life", broker.MaxTokenLife, "how long a token lives; at most a day")
 	turns := set.Int("turns-port", 0, "the `port` of TURN over TLS, as 443 (default: as --listen has it)")
 	level := set.String("log", "info", "log from this `level` on: debug, info, warn, error")
-	if _, code, ok := parse(e, set, args, 0, 0); !ok {
+	if _, code, ok := subcommand.Parse(e, set, args, 0, 0); !ok {
 		return code
 	}
 	if *life < time.Second || *life > broker.MaxTokenLife {
-		failed(e, fmt.Errorf("--token-life %s: say 1s to %s", *life, broker.MaxTokenLife))
-		return exitUsage
+		return tool.Fail(e, subcommand.Usage, fmt.Errorf("--token-life %s: say 1s to %s", *life, broker.MaxTokenLife))
 	}
-	log, err := logger(e, *level)
+	log, err := subcommand.Logger(e, *level)
 	if err != nil {
-		failed(e, err)
-		return exitUsage
+		return tool.Fail(e, subcommand.Usage, err)
 	}
 	l, err := lab.Start(ctx, lab.Config{Dir: *dir, Listen: *listen, Advertise: *advertise, TokenLife: *life, TURNS: *turns, Logger: log})
 	if err != nil {
-		return failed(e, err)
+		return tool.Fail(e, subcommand.Failed, err)
 	}
 	defer l.Close()
 	if *asJSON {
-		if err := json.NewEncoder(e.out).Encode(l.Info()); err != nil {
-			return failed(e, err)
+		if err := json.NewEncoder(e.Out).Encode(l.Info()); err != nil {
+			return tool.Fail(e, subcommand.Failed, err)
 		}
 	} else {
 		welcome(e, *dir, l.Info())
 	}
 	<-ctx.Done()
-	return exitOK
+	return subcommand.OK
 }
 
-func welcome(e env, dir string, i lab.Info) {
-	w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+func welcome(e subcommand.Env, dir string, i lab.Info) {
+	w := tabwriter.NewWriter(e.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "The lab is up. Ctrl-C ends it.\n\n")
 	fmt.Fprintf(w, "page\t%s\n", i.Web)
 	fmt.Fprintf(w, "gateway\t%s\t(also %s)\n", i.WSS, i.WS)
@@ -66,7 +65,7 @@ func welcome(e env, dir string, i lab.Info) {
 	}
 	_ = w.Flush()
 	config := filepath.Join(dir, "door1.toml")
-	fmt.Fprintf(e.out, `
+	fmt.Fprintf(e.Out, `
 Run a device:      sidetone run --config %s
 Make one call:     sidetone call --config %s --for 10s concierge
 Ring that device:  sidetone-lab ring door1 --from tone --dir %s

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"sidetone/cmd/internal/atomicfile"
 	"sidetone/provisioning/broker"
 	"sidetone/provisioning/config"
 )
@@ -48,8 +49,8 @@ func enroll(tokens *broker.Service, dir string) (err error) {
 		return err
 	}
 	return errors.Join(
-		writeFile(tokenKeyFile(dir), []byte(fresh.TokenKey+"\n"), 0o600),
-		writeFile(mqttPasswordFile(dir), []byte(fresh.MQTTPassword+"\n"), 0o600),
+		atomicfile.Write(tokenKeyFile(dir), []byte(fresh.TokenKey+"\n"), 0o600),
+		atomicfile.Write(mqttPasswordFile(dir), []byte(fresh.MQTTPassword+"\n"), 0o600),
 	)
 }
 
@@ -79,7 +80,7 @@ func (l *Lab) writeDevices() (map[string]string, error) {
 		head := "# " + m.display + " of the lab, written by sidetone-lab at each start: changes to this file are lost.\n" +
 			"# Every key and its default: sidetone config default\n\n"
 		paths[m.name] = filepath.Join(l.dir, m.name+".toml")
-		if err := writeFile(paths[m.name], append([]byte(head), body...), 0o644); err != nil {
+		if err := atomicfile.Write(paths[m.name], append([]byte(head), body...), 0o644); err != nil {
 			return nil, err
 		}
 	}

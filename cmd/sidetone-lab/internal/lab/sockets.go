@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"sidetone/cmd/internal/atomicfile"
 )
 
 // Ports of a lab, counted from the one given to --listen.
@@ -104,7 +106,7 @@ func (s sockets) remember(dir string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, portsFile), b, 0o600)
+	return atomicfile.Write(filepath.Join(dir, portsFile), b, 0o600)
 }
 
 // taken says what to do when a port cannot be had.

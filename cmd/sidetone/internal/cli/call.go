@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"sidetone/audio/device"
+	"sidetone/cmd/internal/subcommand"
 	"sidetone/cmd/sidetone/internal/appliance"
 	"sidetone/cmd/sidetone/internal/control"
 )
 
 // placeCall places one call: through the running daemon when its socket answers and no WAV is given, else as the same
 // appliance alone for this call.
-func placeCall(ctx context.Context, e env, args []string) int {
+func placeCall(ctx context.Context, e subcommand.Env, args []string) int {
 	set, file := flags(e, "call")
 	in := set.String("in", "", "a WAV `file` to say instead of the microphone")
 	out := set.String("out", "", "a WAV `file` to write what is heard to")
@@ -26,10 +27,10 @@ func placeCall(ctx context.Context, e env, args []string) int {
 		return code
 	}
 	if *length < 0 {
-		fmt.Fprintf(e.err, "sidetone call: --for %s is negative\n", *length)
-		return exitUsage
+		fmt.Fprintf(e.Err, "sidetone call: --for %s is negative\n", *length)
+		return subcommand.Usage
 	}
-	p := printer{env: e, json: *asJSON}
+	p := printer{Env: e, json: *asJSON}
 	request := control.CallRequest{DialRequest: how(words[0]), For: *length}
 	var err error
 	if *in == "" && *out == "" && control.Alive(cfg.Control.Socket) {
@@ -48,9 +49,13 @@ func placeCall(ctx context.Context, e env, args []string) int {
 			cfg.Audio.Capture = "null"
 		}
 		if err := device.Check(cfg.Audio.Capture, cfg.Audio.Playback); err != nil {
-			return failed(e, exitUsage, err)
+			return tool.Fail(e, subcommand.Usage, err)
 		}
-		opt := appliance.Options{Config: cfg, Version: Version, Built: built(), Logger: logger(e, cfg.Log.Level), Solo: true}
+		log, err := subcommand.Logger(e, cfg.Log.Level)
+		if err != nil {
+			return tool.Fail(e, subcommand.Usage, err)
+		}
+		opt := appliance.Options{Config: cfg, Version: Version, Built: built(), Logger: log, Solo: true}
 		err = appliance.Once(ctx, opt, request, p.event)
 	}
 	var refused *control.RefusedError
@@ -60,18 +65,18 @@ func placeCall(ctx context.Context, e env, args []string) int {
 		return exitRefused
 	case err != nil && !errors.Is(err, context.Canceled):
 		p.event(control.Event{Event: "error", Message: err.Error()})
-		return exitFailed
+		return subcommand.Failed
 	case !p.answered:
-		return failed(e, exitFailed, fmt.Errorf("the call to %s was not answered%s", words[0], p.why))
+		return tool.Fail(e, subcommand.Failed, fmt.Errorf("the call to %s was not answered%s", words[0], p.why))
 	case !p.heard:
-		return failed(e, exitFailed, fmt.Errorf("the call to %s was answered, but no sound came in", words[0]))
+		return tool.Fail(e, subcommand.Failed, fmt.Errorf("the call to %s was answered, but no sound came in", words[0]))
 	}
-	return exitOK
+	return subcommand.OK
 }
 
 // printer shows events, and remembers what decides the exit code.
 type printer struct {
-	env
+	subcommand.Env
 	json            bool
 	answered, heard bool
 	why             string
@@ -94,24 +99,24 @@ func (p *printer) event(e control.Event) {
 		p.heard = appliance.Heard(e.Report)
 	}
 	if p.json {
-		json.NewEncoder(p.out).Encode(e)
+		json.NewEncoder(p.Out).Encode(e)
 		if e.Event == "error" {
-			fmt.Fprintf(p.err, "sidetone: %s\n", problem(e))
+			fmt.Fprintf(p.Err, "sidetone: %s\n", problem(e))
 		}
 		return
 	}
 	at := (time.Duration(e.TMs) * time.Millisecond).Seconds()
 	switch e.Event {
 	case "state":
-		fmt.Fprintf(p.out, "%7.2f s  %s%s\n", at, e.State, p.why)
+		fmt.Fprintf(p.Out, "%7.2f s  %s%s\n", at, e.State, p.why)
 	case "warning":
-		fmt.Fprintf(p.out, "%7.2f s  warning %d %s: %s\n", at, e.Code, e.Name, e.Message)
+		fmt.Fprintf(p.Out, "%7.2f s  warning %d %s: %s\n", at, e.Code, e.Name, e.Message)
 	case "dtmf":
-		fmt.Fprintf(p.out, "%7.2f s  digit %s\n", at, e.Digit)
+		fmt.Fprintf(p.Out, "%7.2f s  digit %s\n", at, e.Digit)
 	case "error":
-		fmt.Fprintf(p.err, "sidetone: %s\n", problem(e))
+		fmt.Fprintf(p.Err, "sidetone: %s\n", problem(e))
 	case "report":
-		fmt.Fprintln(p.out, summary(e.Report))
+		fmt.Fprintln(p.Out, summary(e.Report))
 	}
 }
 

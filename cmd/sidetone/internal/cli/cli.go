@@ -2,29 +2,19 @@
 package cli
 
 import (
-	"context"
-	"errors"
 	"flag"
-	"fmt"
 	"io"
-	"log/slog"
-	"os/signal"
+	"os"
 	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
+	"sidetone/cmd/internal/subcommand"
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/provisioning/config"
 )
 
-// Exit codes.
-const (
-	exitOK      = 0
-	exitFailed  = 1 // the call was not answered, nothing was heard, the daemon did not answer
-	exitUsage   = 2 // wrong words on the command line, or a wrong config
-	exitRefused = 3 // the platform refused the login
-)
+// exitRefused is the exit code when the platform refused the login.
+const exitRefused = 3
 
 // Stamped by the build.
 var (
@@ -41,137 +31,55 @@ func built() time.Time {
 	return time.Unix(seconds, 0)
 }
 
-// command is one sub-command.
-type command struct {
-	name, args, about string
-	run               func(ctx context.Context, e env, args []string) int
+var tool = subcommand.Program{
+	Name:  "sidetone",
+	About: "drives a voice appliance: door phone, intercom, kiosk.",
+	Notes: "Exit codes: 0 done, 1 failed, 2 wrong words or config, 3 login refused.",
 }
 
-// env is what a sub-command writes to.
-type env struct {
-	out, err io.Writer
-}
-
-func commands() []command {
-	all := []command{
-		{"run", "--config F", "log in, keep the line, place and answer calls", run},
-		{"call", "--config F [--in A.wav] [--out B.wav] [--for 10s] [--relay] [--json] DEST", "place one call and report on it; -h has more flags", placeCall},
-		{"press", "--config F [BUTTON]", "press a button of the running device", press.run},
-		{"door-opened", "--config F", "the door is open: a button's after_door begins", doorOpened.run},
-		{"dial", "--config F [flags of call] DEST", "have the running device call, and print the call's id", dial.run},
-		{"dtmf", "--config F [--call ID] DIGITS", "send digits in the call; a comma is a pause", dtmf.run},
-		{"transfer", "--config F [--call ID] DEST", "hand the call on, where the platform can", transfer.run},
-		{"device", "--config F [--capture DEVICE] [--playback DEVICE]", "change the sound device, in mid-call too, until the next start", useSound.run},
-		{"say", "--config F [--image URL] TEXT", "write to the AI assistant", say.run},
-		{"tool-result", "--config F ID OUTPUT", "give the AI assistant what the tool call of that id gave", toolResult.run},
-		{"watch", "--config F", "print what happens on the running device, an event a line as JSON", watch},
-		{"status", "--config F [--json]", "what the running device is doing", status},
-		{"config", "check --config F", "check a config file; `config default` prints the commented reference", configCommand},
-		{"version", "", "print the version", version},
+func init() { // not above: the sub-commands use tool
+	tool.Commands = []subcommand.Command{
+		{Name: "run", Args: "--config F", About: "log in, keep the line, place and answer calls", Run: run},
+		{Name: "call", Args: "--config F [--in A.wav] [--out B.wav] [--for 10s] [--relay] [--json] DEST", About: "place one call and report on it; -h has more flags", Run: placeCall},
+		{Name: "press", Args: "--config F [BUTTON]", About: "press a button of the running device", Run: press.run},
+		{Name: "door-opened", Args: "--config F", About: "the door is open: a button's after_door begins", Run: doorOpened.run},
+		{Name: "dial", Args: "--config F [flags of call] DEST", About: "have the running device call, and print the call's id", Run: dial.run},
+		{Name: "dtmf", Args: "--config F [--call ID] DIGITS", About: "send digits in the call; a comma is a pause", Run: dtmf.run},
+		{Name: "transfer", Args: "--config F [--call ID] DEST", About: "hand the call on, where the platform can", Run: transfer.run},
+		{Name: "device", Args: "--config F [--capture DEVICE] [--playback DEVICE]", About: "change the sound device, in mid-call too, until the next start", Run: useSound.run},
+		{Name: "say", Args: "--config F [--image URL] TEXT", About: "write to the AI assistant", Run: say.run},
+		{Name: "tool-result", Args: "--config F ID OUTPUT", About: "give the AI assistant what the tool call of that id gave", Run: toolResult.run},
+		{Name: "watch", Args: "--config F", About: "print what happens on the running device, an event a line as JSON", Run: watch},
+		{Name: "status", Args: "--config F [--json]", About: "what the running device is doing", Run: status},
+		{Name: "config", Args: "check --config F", About: "check a config file; `config default` prints the commented reference", Run: configCommand},
+		{Name: "version", Args: "", About: "print the version", Run: version},
 	}
 	for _, a := range control.Acts {
-		all = append(all, command{string(a.Act), "--config F [--call ID]", a.About, act(a.Act).run})
+		tool.Commands = append(tool.Commands,
+			subcommand.Command{Name: string(a.Act), Args: "--config F [--call ID]", About: a.About, Run: act(a.Act).run})
 	}
-	return all
 }
 
 // Main runs the sub-command in args and returns the exit code.
-func Main(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	e := env{stdout, stderr}
-	if len(args) == 0 {
-		usage(stderr)
-		return exitUsage
-	}
-	switch args[0] {
-	case "help", "-h", "--help":
-		usage(stdout)
-		return exitOK
-	}
-	for _, c := range commands() {
-		if c.name == args[0] {
-			return c.run(ctx, e, args[1:])
-		}
-	}
-	fmt.Fprintf(stderr, "sidetone: there is no command %q\n\n", args[0])
-	usage(stderr)
-	return exitUsage
-}
-
-func usage(w io.Writer) {
-	fmt.Fprintln(w, "sidetone drives a voice appliance: door phone, intercom, kiosk.\n\nUsage:")
-	for _, c := range commands() {
-		fmt.Fprintf(w, "  sidetone %s\n        %s\n", strings.TrimSpace(c.name+" "+c.args), c.about)
-	}
-	fmt.Fprintln(w, "\nExit codes: 0 done, 1 failed, 2 wrong words or config, 3 login refused.")
+func Main(args []string, stdin *os.File, stdout, stderr io.Writer) int {
+	return tool.Main(subcommand.Env{In: stdin, Out: stdout, Err: stderr}, args)
 }
 
 // flags makes the flag set of a sub-command with the one flag they share.
-func flags(e env, name string) (set *flag.FlagSet, configFile *string) {
-	set = flag.NewFlagSet("sidetone "+name, flag.ContinueOnError)
-	set.SetOutput(e.err)
-	return set, set.String("config", "/etc/sidetone/sidetone.toml", "the config `file`")
-}
-
-// parse reads flags wherever they stand among the other words, and returns those.
-func parse(set *flag.FlagSet, args []string) (words []string, err error) {
-	for {
-		if err := set.Parse(args); err != nil {
-			return nil, err
-		}
-		if set.NArg() == 0 {
-			return words, nil
-		}
-		words = append(words, set.Arg(0))
-		args = set.Args()[1:]
-	}
-}
-
-// failed prints err for a person and returns code.
-func failed(e env, code int, err error) int {
-	if !errors.Is(err, context.Canceled) {
-		fmt.Fprintf(e.err, "sidetone: %v\n", err)
-	}
-	return code
+func flags(e subcommand.Env, name string) (set *flag.FlagSet, configFile *string) {
+	set = subcommand.Flags(e, tool.Name+" "+name)
+	return set, set.String("config", config.DefaultPath, "the config `file`")
 }
 
 // prepare parses args and loads the config. Without a config the command ends with code.
-func prepare(e env, set *flag.FlagSet, file *string, args []string, least, most int) (cfg *config.Config, words []string, code int) {
-	words, err := parse(set, args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return nil, nil, exitOK
-	case err != nil:
-		return nil, nil, exitUsage
-	case len(words) < least || len(words) > most:
-		fmt.Fprintf(e.err, "%s: takes %s, got %d\n", set.Name(), count(least, most), len(words))
-		set.Usage()
-		return nil, nil, exitUsage
+func prepare(e subcommand.Env, set *flag.FlagSet, file *string, args []string, least, most int) (cfg *config.Config, words []string, code int) {
+	words, code, ok := subcommand.Parse(e, set, args, least, most)
+	if !ok {
+		return nil, nil, code
 	}
-	cfg, err = config.Load(*file)
+	cfg, err := config.Load(*file)
 	if err != nil {
-		return nil, nil, failed(e, exitUsage, err)
+		return nil, nil, tool.Fail(e, subcommand.Usage, err)
 	}
-	return cfg, words, exitOK
-}
-
-func count(least, most int) string {
-	switch {
-	case most == 0:
-		return "no further word"
-	case least == most:
-		return fmt.Sprintf("%d word", least)
-	default:
-		return fmt.Sprintf("%d to %d words", least, most)
-	}
-}
-
-// logger writes to stderr at the level of the config, which has been checked.
-func logger(e env, level string) *slog.Logger {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		l = slog.LevelInfo
-	}
-	return slog.New(slog.NewTextHandler(e.err, &slog.HandlerOptions{Level: l}))
+	return cfg, words, subcommand.OK
 }

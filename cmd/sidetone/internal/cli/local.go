@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"sidetone/cmd/internal/subcommand"
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/provisioning/config"
 	"sidetone/rtc/call"
@@ -28,7 +29,7 @@ type remote struct {
 	request func(set *flag.FlagSet) func(words []string) any
 }
 
-func (r remote) run(ctx context.Context, e env, args []string) int {
+func (r remote) run(ctx context.Context, e subcommand.Env, args []string) int {
 	set, file := flags(e, r.command)
 	request := r.request(set)
 	cfg, words, code := prepare(e, set, file, args, r.least, r.most)
@@ -39,12 +40,12 @@ func (r remote) run(ctx context.Context, e env, args []string) int {
 	defer cancel()
 	var result json.RawMessage
 	if err := control.NewClient(cfg.Control.Socket).Do(ctx, r.command, request(words), &result); err != nil {
-		return failed(e, exitFailed, err)
+		return tool.Fail(e, subcommand.Failed, err)
 	}
 	if result != nil {
-		fmt.Fprintf(e.out, "%s\n", bytes.TrimSpace(result))
+		fmt.Fprintf(e.Out, "%s\n", bytes.TrimSpace(result))
 	}
-	return exitOK
+	return subcommand.OK
 }
 
 // plain is a request of words alone.
@@ -141,20 +142,20 @@ func dialFlags(set *flag.FlagSet) func(destination string) control.DialRequest {
 }
 
 // watch prints what happens on the running device, an event a line as JSON, until it is interrupted.
-func watch(ctx context.Context, e env, args []string) int {
+func watch(ctx context.Context, e subcommand.Env, args []string) int {
 	set, file := flags(e, "watch")
 	cfg, _, code := prepare(e, set, file, args, 0, 0)
 	if cfg == nil {
 		return code
 	}
-	out := json.NewEncoder(e.out)
+	out := json.NewEncoder(e.Out)
 	if err := control.NewClient(cfg.Control.Socket).Watch(ctx, func(event control.Event) { out.Encode(event) }); err != nil && ctx.Err() == nil {
-		return failed(e, exitFailed, err)
+		return tool.Fail(e, subcommand.Failed, err)
 	}
-	return exitOK
+	return subcommand.OK
 }
 
-func status(ctx context.Context, e env, args []string) int {
+func status(ctx context.Context, e subcommand.Env, args []string) int {
 	set, file := flags(e, "status")
 	asJSON := set.Bool("json", false, "print JSON")
 	cfg, _, code := prepare(e, set, file, args, 0, 0)
@@ -165,45 +166,45 @@ func status(ctx context.Context, e env, args []string) int {
 	defer cancel()
 	s, err := control.NewClient(cfg.Control.Socket).Status(ctx)
 	if err != nil {
-		return failed(e, exitFailed, err)
+		return tool.Fail(e, subcommand.Failed, err)
 	}
 	if *asJSON {
-		json.NewEncoder(e.out).Encode(s)
-		return exitOK
+		json.NewEncoder(e.Out).Encode(s)
+		return subcommand.OK
 	}
-	fmt.Fprintf(e.out, "device   %s (fleet %s), sidetone %s, up %s\n", s.Device, s.Fleet, s.Version, time.Since(s.Started).Round(time.Second))
-	fmt.Fprintf(e.out, "line     %s\n", s.Line)
-	fmt.Fprintf(e.out, "lamp     %s\n", s.Indicator)
-	fmt.Fprintf(e.out, "mqtt     %s\n", s.MQTT)
-	fmt.Fprintf(e.out, "sound    %s\n", s.Sound)
+	fmt.Fprintf(e.Out, "device   %s (fleet %s), sidetone %s, up %s\n", s.Device, s.Fleet, s.Version, time.Since(s.Started).Round(time.Second))
+	fmt.Fprintf(e.Out, "line     %s\n", s.Line)
+	fmt.Fprintf(e.Out, "lamp     %s\n", s.Indicator)
+	fmt.Fprintf(e.Out, "mqtt     %s\n", s.MQTT)
+	fmt.Fprintf(e.Out, "sound    %s\n", s.Sound)
 	for _, c := range s.Calls {
-		fmt.Fprintf(e.out, "call     %s %s %s (%s)\n", c.State, c.Direction, cmp.Or(c.Destination, c.RemoteName, c.RemoteID), c.ID)
+		fmt.Fprintf(e.Out, "call     %s %s %s (%s)\n", c.State, c.Direction, cmp.Or(c.Destination, c.RemoteName, c.RemoteID), c.ID)
 	}
-	return exitOK
+	return subcommand.OK
 }
 
-func configCommand(_ context.Context, e env, args []string) int {
+func configCommand(_ context.Context, e subcommand.Env, args []string) int {
 	set, file := flags(e, "config")
-	words, err := parse(set, args)
-	if err != nil {
-		return exitUsage
+	words, code, ok := subcommand.Parse(e, set, args, 1, 1)
+	if !ok {
+		return code
 	}
-	switch {
-	case len(words) == 1 && words[0] == "default":
-		fmt.Fprint(e.out, config.Reference)
-		return exitOK
-	case len(words) == 1 && words[0] == "check":
+	switch words[0] {
+	case "default":
+		fmt.Fprint(e.Out, config.Reference)
+		return subcommand.OK
+	case "check":
 		if _, err := config.Load(*file); err != nil {
-			return failed(e, exitUsage, err)
+			return tool.Fail(e, subcommand.Usage, err)
 		}
-		fmt.Fprintf(e.out, "%s is good\n", *file)
-		return exitOK
+		fmt.Fprintf(e.Out, "%s is good\n", *file)
+		return subcommand.OK
 	}
-	fmt.Fprintln(e.err, "sidetone config: say `config check --config F` or `config default`")
-	return exitUsage
+	fmt.Fprintln(e.Err, "sidetone config: say `config check --config F` or `config default`")
+	return subcommand.Usage
 }
 
-func version(_ context.Context, e env, _ []string) int {
-	fmt.Fprintf(e.out, "sidetone %s\n", Version)
-	return exitOK
+func version(_ context.Context, e subcommand.Env, _ []string) int {
+	fmt.Fprintf(e.Out, "sidetone %s\n", Version)
+	return subcommand.OK
 }

@@ -7,27 +7,32 @@ import (
 	"strings"
 
 	"sidetone/board/indicator"
+	"sidetone/cmd/internal/subcommand"
 	"sidetone/cmd/sidetone/internal/appliance"
 
 	"golang.org/x/term"
 )
 
 // run is the daemon: it ends at SIGTERM or Ctrl-C.
-func run(ctx context.Context, e env, args []string) int {
+func run(ctx context.Context, e subcommand.Env, args []string) int {
 	set, file := flags(e, "run")
 	cfg, _, code := prepare(e, set, file, args, 0, 0)
 	if cfg == nil {
 		return code
 	}
-	opt := appliance.Options{Config: cfg, Version: Version, Built: built(), Logger: logger(e, cfg.Log.Level)}
+	log, err := subcommand.Logger(e, cfg.Log.Level)
+	if err != nil {
+		return tool.Fail(e, subcommand.Usage, err)
+	}
+	opt := appliance.Options{Config: cfg, Version: Version, Built: built(), Logger: log}
 	attended := term.IsTerminal(int(os.Stdin.Fd()))
 	if attended {
 		// Board profile sim: the terminal is the lamp and the buttons.
-		opt.Lamp = func(p indicator.Pattern) { fmt.Fprintf(e.out, "lamp: %s\n", p) }
+		opt.Lamp = func(p indicator.Pattern) { fmt.Fprintf(e.Out, "lamp: %s\n", p) }
 	}
 	a, err := appliance.New(opt)
 	if err != nil {
-		return failed(e, exitUsage, err)
+		return tool.Fail(e, subcommand.Usage, err)
 	}
 	keysCtx, keysEnd := context.WithCancel(ctx)
 	keysDone := make(chan struct{})
@@ -35,7 +40,7 @@ func run(ctx context.Context, e env, args []string) int {
 		defer close(keysDone)
 		if attended {
 			for _, b := range cfg.Buttons {
-				fmt.Fprintf(e.out, "Press %q to call %s; again to hang up. Ctrl-C ends.\n", b.Key, strings.Join(b.Plan().Targets, ", "))
+				fmt.Fprintf(e.Out, "Press %q to call %s; again to hang up. Ctrl-C ends.\n", b.Key, strings.Join(b.Plan().Targets, ", "))
 			}
 			appliance.Keyboard(keysCtx, a.Key)
 		}
@@ -44,7 +49,7 @@ func run(ctx context.Context, e env, args []string) int {
 	keysEnd()
 	<-keysDone
 	if err != nil {
-		return failed(e, exitFailed, err)
+		return tool.Fail(e, subcommand.Failed, err)
 	}
-	return exitOK
+	return subcommand.OK
 }
