@@ -113,3 +113,20 @@ func TestCodes(t *testing.T) {
 		})
 	}
 }
+
+// The causes that we give ourselves, as the platforms name and number them.
+func TestCauseCodes(t *testing.T) {
+	for _, c := range []struct {
+		cause Cause
+		text  string
+		code  int
+	}{
+		{NormalClearing, "NORMAL_CLEARING", 16}, {UserBusy, "USER_BUSY", 17}, {NoAnswer, "NO_ANSWER", 19},
+		{CallRejected, "CALL_REJECTED", 21}, {TemporaryFailure, "NORMAL_TEMPORARY_FAILURE", 41},
+		{IncompatibleDestination, "INCOMPATIBLE_DESTINATION", 88}, {RecoveryOnTimerExpire, "RECOVERY_ON_TIMER_EXPIRE", 102},
+	} {
+		if c.cause != (Cause{Cause: c.text, CauseCode: c.code}) {
+			t.Errorf("%+v, want %s %d", c.cause, c.text, c.code)
+		}
+	}
+}

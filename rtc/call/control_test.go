@@ -419,7 +419,7 @@ func TestInvalidRequests(t *testing.T) {
 		} {
 			r.Destination = "100"
 			var broken *Invalid
-			if _, err := w.Dial(t.Context(), r); !errors.As(err, &broken) {
+			if _, err := w.Dial(t.Context(), r); !errors.As(err, &broken) || broken.Condition().Code != 44002 {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
