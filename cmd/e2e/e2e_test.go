@@ -256,6 +256,10 @@ type lineStatus struct {
 	RetryAt time.Time `json:"retry_at"`
 }
 
+type warning struct {
+	Name string `json:"name"`
+}
+
 // report is what the tests read of a call report.
 type report struct {
 	Summary struct {
@@ -282,9 +286,10 @@ type report struct {
 		Why           string `json:"why"`
 		Changes       int    `json:"selectedCandidatePairChanges"`
 	} `json:"path"`
-	Warnings []struct {
-		Code int `json:"code"`
-	} `json:"warnings"`
+	Warnings []warning `json:"warnings"`
+	Timeline []struct {
+		Event string `json:"event"`
+	} `json:"timeline"`
 	Logs []struct {
 		Message string `json:"message"`
 	} `json:"logs"`

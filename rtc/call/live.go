@@ -273,6 +273,7 @@ func (m *Manager) modify(c *live, a Action) {
 func (m *Manager) restart(c *live, try int) {
 	s := c.media
 	s.described, s.describable = false, false
+	c.collector.Mark("ice_restart", m.cfg.Now())
 	s.do(func() {
 		if s.media == nil {
 			return

@@ -468,12 +468,7 @@ func (m *Manager) signal(s Signal) {
 		}
 		return
 	case s.Kind == SignalNetwork:
-		for _, c := range m.list() {
-			if c.media != nil {
-				c.media.flow.base = true
-			}
-			m.step(c, in)
-		}
+		m.networkChanged(in)
 		return
 	case s.Kind == SignalReady:
 		for _, c := range m.calls {

@@ -63,3 +63,18 @@ func (m *Manager) watch(c *live, s *session) {
 		m.step(c, Input{Kind: OnSilent})
 	}
 }
+
+// networkChanged tells every call that the device's ways into the network are others now.
+func (m *Manager) networkChanged(in Input) {
+	name := "network_changed"
+	if in.On {
+		name = "network_lost"
+	}
+	for _, c := range m.list() {
+		c.collector.Mark(name, m.cfg.Now())
+		if c.media != nil {
+			c.media.flow.base = true // what it received before proves nothing
+		}
+		m.step(c, in)
+	}
+}
