@@ -30,10 +30,11 @@ deps: ## build the static C libraries (alsa-lib, opus, speexdsp) into build/deps
 	@buildroot/setup.sh build
 	@buildroot/deps.sh host
 
-build: deps ## build bin/sidetone and bin/sidetone-lab, static
+build: deps ## build bin/sidetone, bin/sidetone-lab and bin/sidetone-bench, static
 	@mkdir -p bin
 	$(env) go build -ldflags "-s -w -X sidetone/cmd/sidetone/internal/cli.Version=$(VERSION) -X sidetone/cmd/sidetone/internal/cli.Built=$(BUILT) -linkmode external -extldflags '-static'" -o bin/sidetone ./cmd/sidetone
 	$(env) go build -ldflags "-s -w -X sidetone/cmd/sidetone-lab/internal/lab.Version=$(VERSION) -linkmode external -extldflags '-static'" -o bin/sidetone-lab ./cmd/sidetone-lab
+	$(env) go build -ldflags "-s -w -linkmode external -extldflags '-static'" -o bin/sidetone-bench ./cmd/sidetone-bench
 	@ls -l bin | awk 'NR > 1 { printf "%s %.1f MB\n", $$9, $$5 / 1e6 }'
 
 modules := rtc/gateway/web/node_modules
@@ -77,6 +78,9 @@ fuzz: deps ## run every fuzz target for FUZZTIME each (make fuzz FUZZTIME=1m); F
 bench: build ## run the benchmarks (BENCH= chooses)
 	$(env) go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
+bench-audio: build ## play recorded and made schedules of packets, offline: delay, concealment, quality, beside NetEQ
+	@bin/sidetone-bench table --traces audio/audiotest/testdata/traces --in audio/audiotest/testdata/speech.wav
+
 speech: ## make the speech WAVs again (needs espeak-ng and sox)
 	buildroot/speech.sh
 
@@ -86,4 +90,4 @@ lint: deps ## staticcheck
 clean: ## remove what was built; the sources of C libraries stay in build/cache
 	rm -rf bin build/deps
 
-.PHONY: help deps build web test-browser demo test test-long test-race test-offline test-deps fuzz bench speech lint clean
+.PHONY: help deps build web test-browser demo test test-long test-race test-offline test-deps fuzz bench bench-audio speech lint clean

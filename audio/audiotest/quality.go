@@ -14,7 +14,7 @@ const (
 	// patch is how many frames are compared as one: 200 ms.
 	patch = 20
 	// A patch is looked for this much earlier and later than the whole lies best, first in coarse steps.
-	earliest, latest = -8 * fine, 14 * fine
+	earliest, latest = -24 * fine, 24 * fine
 	coarse           = fine / 2
 	// movedCost is what a step of moving a patch costs, in dB of difference, so that a steady sound stays where it is.
 	movedCost = 0.0002
@@ -34,10 +34,10 @@ type Quality struct {
 
 // CompareQuality scores heard against the speech spoken, whatever the delay, and even where that changes. It is a
 // spectro-temporal similarity: levels in 32 mel bands from 80 to 7500 Hz over 25 ms each 10 ms, in patches of 200 ms, each
-// of which is moved to where it lies best, -80 to +140 ms from where the whole does. Similarity is that of images (mean
-// and structure of each 3 by 3 neighbourhood, as SSIM has it). The worst patches weigh most, as they do for a listener, but
-// none without bound. The scale is set so that speech through Opus at 32 kbit/s has about 4.1, with 5 % of its packets
-// lost and concealed by the decoder 2.8, and with 14 % lost in bursts 1.9.
+// of which is moved to where it lies best, up to 240 ms from where the whole does: as far as a playout buffer moves sound.
+// Similarity is that of images (mean and structure of each 3 by 3 neighbourhood, as SSIM has it). The worst patches weigh
+// most, as they do for a listener, but none without bound. The scale is set so that speech through Opus at 32 kbit/s has
+// about 4.1, with 5 % of its packets lost and concealed by the decoder 2.8, and with 14 % lost in bursts 1.9.
 //
 // It ranks what this project does to sound: loss, concealment, stretching, bitrate. It knows neither noise nor echo.
 func CompareQuality(spoken, heard []int16) Quality {
