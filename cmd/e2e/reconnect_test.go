@@ -258,8 +258,13 @@ func (c *talk) await(t *testing.T, what string, right func(event) bool) event {
 // toneFile is half a minute of a tone.
 func toneFile(t *testing.T, dir string, hz float64) string {
 	t.Helper()
+	return toneOf(t, dir, hz, 30*time.Second)
+}
+
+func toneOf(t *testing.T, dir string, hz float64, length time.Duration) string {
+	t.Helper()
 	file := filepath.Join(dir, fmt.Sprintf("%.0f.wav", hz))
-	pcm := make([]int16, 48000*30)
+	pcm := make([]int16, int(48000*length.Seconds()))
 	for i := range pcm {
 		pcm[i] = int16(8000 * math.Sin(2*math.Pi*hz*float64(i)/48000))
 	}
@@ -267,6 +272,21 @@ func toneFile(t *testing.T, dir string, hz float64) string {
 		t.Fatal(err)
 	}
 	return file
+}
+
+// readTone gives a recording of a tone, and its longest gap but for those of beginning and end of a call.
+func readTone(t *testing.T, file string, hz float64) (pcm []int16, longest gap) {
+	t.Helper()
+	pcm, _, err := audiotest.ReadWAV(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range gaps(pcm, hz) {
+		if g.at >= 700*time.Millisecond && g.at+g.length <= samples(len(pcm))-300*time.Millisecond {
+			longest = longer(longest, g)
+		}
+	}
+	return pcm, longest
 }
 
 // gap is a time without the tone that should be there.

@@ -24,19 +24,35 @@ type clientStats struct {
 	Candidates []struct {
 		Type string `json:"type"`
 	} `json:"candidates"`
-	Reports []json.RawMessage `json:"reports"`
+	Reports  []json.RawMessage `json:"reports"`
+	Sessions []struct {
+		VoiceSDKID string `json:"voice_sdk_id"`
+		Remote     string `json:"remote"`
+		Logins     int    `json:"logins"`
+	} `json:"sessions"`
+	Tokens struct {
+		Granted int         `json:"granted"`
+		Refused []time.Time `json:"refused"`
+	} `json:"tokens"`
+}
+
+type labStats struct {
+	Clients       map[string]clientStats `json:"clients"`
+	RefusedLogins []time.Time            `json:"refused_logins"`
 }
 
 func (l *lab) stats(t *testing.T) map[string]clientStats {
 	t.Helper()
+	return l.allStats(t).Clients
+}
+
+func (l *lab) allStats(t *testing.T) (s labStats) {
+	t.Helper()
 	out, code := l.tool(t, "stats", "--json")
-	var s struct {
-		Clients map[string]clientStats `json:"clients"`
-	}
 	if err := json.Unmarshal([]byte(out), &s); err != nil || code != 0 {
 		t.Fatalf("stats: exit %d, %v\n%s", code, err, out)
 	}
-	return s.Clients
+	return s
 }
 
 // waitRegistered waits until the gateway knows the device.

@@ -126,10 +126,10 @@ func brokerKeeper(t *testing.T, b *tokens, cfg Config) *keeper {
 	if cfg.Line.TokenURL == "" {
 		cfg.Line = config.Line{TokenURL: "https://broker.test/t", TokenKeyFile: file(t, canary)}
 	}
+	cfg.Transport = inMemory{b}
 	k, err := newKeeper(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	k.issuer.(*broker).client.Transport = inMemory{b}
 	return k
 }

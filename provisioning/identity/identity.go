@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"time"
@@ -57,12 +58,13 @@ type Warning struct {
 
 // Config of a source. Line is required.
 type Config struct {
-	Line     config.Line
-	StateDir string         // where a token outlives a restart; empty: it does not
-	Roots    *x509.CertPool // trusted for a broker's TLS; nil: the system's and those of line.ca_file
-	Clock    *Clock         // nil: one that knows no build time
-	Warn     func(Warning)  // called by Run, once for a token that is near its end and could not be replaced; may be nil
-	Logger   *slog.Logger
+	Line      config.Line
+	StateDir  string            // where a token outlives a restart; empty: it does not
+	Transport http.RoundTripper // to a broker; nil: HTTP of its own, with TLS by Roots, Clock and the line's certificate
+	Roots     *x509.CertPool    // trusted for a broker's TLS; nil: the system's and those of line.ca_file
+	Clock     *Clock            // nil: one that knows no build time
+	Warn      func(Warning)     // called by Run, once for a token that is near its end and could not be replaced; may be nil
+	Logger    *slog.Logger
 }
 
 // New gives the source that the line's config asks for: token_file wins over token_command, that over token_url, and
@@ -93,6 +95,9 @@ func newKeeper(cfg Config) (*keeper, error) {
 		b, err := newBroker(line, cfg.Roots, files, cfg.Clock, log)
 		if err != nil {
 			return nil, err
+		}
+		if cfg.Transport != nil {
+			b.client.Transport = cfg.Transport
 		}
 		k.name, k.issuer = "line.token_url", b
 		origin = []string{line.TokenURL, line.TokenKeyFile, line.ClientCertFile}

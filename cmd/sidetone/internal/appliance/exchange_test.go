@@ -29,7 +29,16 @@ type exchange struct {
 	states  []string // answers to gatewayState in turn, before REGED
 	inError bool     // and they come as errors
 	late    time.Duration
+	admit   func(verto.LoginParams) error // nil: everybody is let in
+	logins  []login
 	wg      sync.WaitGroup
+}
+
+// login is one that the exchange was asked for, and what it said.
+type login struct {
+	at  time.Time
+	on  *trunk
+	err error
 }
 
 // exchangeCall is what it knows of a call. An answered one outlives its connection for 2 minutes, as FreeSWITCH has it.
@@ -146,6 +155,21 @@ func (x *exchange) asked(c *trunk, f *verto.Frame) {
 	id := p.Dialog.CallID
 	switch f.Method {
 	case verto.Login:
+		var err error
+		if x.admit != nil {
+			var p verto.LoginParams
+			_ = json.Unmarshal(f.Params, &p)
+			err = x.admit(p)
+		}
+		x.logins = append(x.logins, login{time.Now(), c, err})
+		if err != nil {
+			x.send(c, verto.Refuse(f, verto.CodeAuthenticationFailed, "Authentication Failure"))
+			return
+		}
+		if c.in { // renewed
+			x.reply(c, f, verto.LoginResult{Message: "logged in", SessID: "sess-1"})
+			return
+		}
 		c.in = true
 		x.reply(c, f, verto.LoginResult{Message: "logged in", SessID: "sess-1"})
 		ready := verto.ClientReadyParams{ReattachedSessions: []string{}}

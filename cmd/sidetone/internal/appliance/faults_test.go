@@ -25,18 +25,23 @@ import (
 // door is a device whose line and calls are real, and whose media are not: only signalling is in trouble here.
 type door struct {
 	*Appliance
-	line, calls, sound part
-	watching           sync.WaitGroup
+	line, login, calls, sound part
+	watching                  sync.WaitGroup
 
 	mu      sync.Mutex
 	lamp    string
 	seen    map[string]bool // calls that were told of
 	reports map[string][]*quality.Report
 	media   int // sessions that are open
+	told    []control.Event
 }
 
-// newDoor begins a device that reaches its platform as change says.
+// newDoor begins a device that reaches its platform as change says, with credentials that are always good.
 func newDoor(t *testing.T, change func(*verto.Config)) *door {
+	return newDoorOf(t, func(*Appliance) identity.Source { return tokens{func() []identity.ICEServer { return nil }} }, change)
+}
+
+func newDoorOf(t *testing.T, source func(*Appliance) identity.Source, change func(*verto.Config)) *door {
 	d := &door{seen: map[string]bool{}, reports: map[string][]*quality.Report{}}
 	cfg := config.Default()
 	cfg.Device.StateDir = t.TempDir()
@@ -48,11 +53,11 @@ func newDoor(t *testing.T, change func(*verto.Config)) *door {
 			defer d.mu.Unlock()
 			d.lamp = p.Name
 		}},
-		identity: tokens{func() []identity.ICEServer { return nil }},
 		requests: make(chan func()), ended: make(chan struct{}),
 		sound: newSound(&soundDevice{capture: "null", playback: "null", card: true}, slog.New(slog.DiscardHandler)),
 	}
 	d.Appliance = a
+	a.identity = source(a)
 	line := a.lineConfig(nil)
 	change(&line)
 	a.line = verto.NewClient(line)
@@ -65,6 +70,7 @@ func newDoor(t *testing.T, change func(*verto.Config)) *door {
 	d.watching.Go(func() { d.watch(t, events) })
 	d.calls.start(context.Background(), func(ctx context.Context) { a.calls.Run(ctx) })
 	d.line.start(context.Background(), func(ctx context.Context) { a.line.Run(ctx) })
+	d.login.start(context.Background(), a.keepLogin)
 	d.sound.start(context.Background(), a.sound.run)
 	go a.loop(context.Background())
 	return d
@@ -73,6 +79,7 @@ func newDoor(t *testing.T, change func(*verto.Config)) *door {
 // end shuts the device down as Run does.
 func (d *door) end() {
 	d.calls.stop()
+	d.login.stop()
 	d.line.stop()
 	<-d.ended
 	d.watchers.end()
@@ -86,6 +93,7 @@ func (d *door) end() {
 func (d *door) watch(t *testing.T, events <-chan control.Event) {
 	for e := range events {
 		d.mu.Lock()
+		d.told = append(d.told, e)
 		if e.CallID != "" {
 			if len(d.reports[e.CallID]) > 0 {
 				t.Errorf("after its report call %s has %s %s", e.CallID, e.Event, e.State)

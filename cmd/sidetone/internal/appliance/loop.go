@@ -120,10 +120,10 @@ func (a *Appliance) onLine(e verto.Event) {
 	if e.Status.State == verto.Registered && a.view.line.State != verto.Registered {
 		a.outbox.wake()
 	}
-	same := a.view.line
-	same.RetryAt = e.Status.RetryAt
-	a.view.line = *e.Status
-	if same != a.view.line { // that it will be tried again later than it was said is no event
+	before, now := a.view.line, *e.Status
+	a.view.line = now
+	// Other words for the same trouble, and a later time of the next try, are no event.
+	if now.State != before.State || now.Code != before.Code || now.GatewayState != before.GatewayState {
 		a.log.Info("line", "state", e.Status.State, "code", e.Status.Code, "message", e.Status.Message)
 		a.watchers.tell(control.Event{Event: "line", Line: e.Status, Code: e.Status.Code, Name: e.Status.Name, Message: e.Status.Message})
 	}
