@@ -178,7 +178,8 @@ func (k *checker) quiet(q Quiet) {
 		k.add("quiet.to", "is missing: quiet.from is set")
 	}
 	k.each("quiet.days", q.Days, weekdays)
-	k.oneOf("quiet.action", q.Action, QuietSilent, QuietReject)
+	k.oneOf("quiet.action", q.Action, QuietSilent, QuietSoft, QuietReject)
+	k.between("quiet.ring_volume", q.RingVolume, 0, 100, " %")
 }
 
 func (k *checker) buttons(buttons []Button) {
@@ -235,6 +236,7 @@ func (k *checker) audio(a Audio) {
 	k.sound("audio.capture", a.Capture)
 	k.sound("audio.playback", a.Playback)
 	k.oneOf("audio.processing", a.Processing, "auto", "on", "off")
+	k.between("audio.ring_volume", a.RingVolume, 0, 100, " %")
 	k.between("audio.bitrate", a.Bitrate, MinBitrate, MaxBitrate, " bit/s")
 	k.between("audio.complexity", a.Complexity, 0, MaxComplexity, "")
 	if len(a.Codecs) == 0 {

@@ -124,7 +124,7 @@ dtmf = "info"
 headers = [{name = "X-Site", value = "lobby"}]
 [[line.headers]]
 name = "x-door"
-`+"[quiet]\nfrom = '22:00'\nto = '07:30'\ndays = ['fri', 'sat']\naction = 'reject'\n"+`
+`+"[quiet]\nfrom = '22:00'\nto = '07:30'\ndays = ['fri', 'sat']\naction = 'reject'\nring_volume = 5\nlamp = false\n"+`
 [[buttons]]
 name = "call"
 targets = ["a", "b"]
@@ -167,7 +167,7 @@ trickle = true
 	l.ClientState, l.AnswerDelay, l.AllowFrom = "lobby, left", Duration(2*time.Second), []string{"concierge", "+15550100"}
 	l.SecondCall, l.Muted, l.DTMF = "hold", true, "info"
 	l.Headers = []Header{{"X-Site", "lobby"}, {"x-door", ""}}
-	want.Quiet = Quiet{From: "22:00", To: "07:30", Days: []string{"fri", "sat"}, Action: "reject"}
+	want.Quiet = Quiet{From: "22:00", To: "07:30", Days: []string{"fri", "sat"}, Action: "reject", RingVolume: 5}
 	want.Buttons = []Button{{Name: "call", Targets: []string{"a", "b"}, Mode: "first", PerTarget: Duration(20 * time.Second), Rounds: 2, NoAnswer: Duration(time.Minute), MaxCall: Duration(10 * time.Minute), AfterDoor: Duration(10 * time.Second)}}
 	want.Assistant = Assistant{"ai_assistant", "concierge", "v2", "c-1", []Param{{"language", "de"}}}
 	want.Audio.Codecs, want.Audio.BandwidthKbps = []string{"pcma", "opus"}, 64
@@ -295,7 +295,9 @@ func TestProblemsOneByOne(t *testing.T) {
 		"quiet without end":   {credentials + "[quiet]\nfrom = '22:00'", "door1.toml:3:2: quiet.to is missing: quiet.from is set"},
 		"quiet day":           {credentials + "[quiet]\ndays = ['Friday']", `quiet.days[0] must be sun or mon`},
 		"quiet day twice":     {credentials + "[quiet]\ndays = ['fri', 'fri']", `quiet.days[1] is "fri" for the second time`},
-		"quiet action":        {credentials + "[quiet]\naction = 'loud'", `quiet.action must be silent or reject, not "loud"`},
+		"quiet action":        {credentials + "[quiet]\naction = 'loud'", `quiet.action must be silent or soft or reject, not "loud"`},
+		"quiet volume":        {credentials + "[quiet]\nring_volume = 101", "quiet.ring_volume must be from 0 to 100 %, not 101"},
+		"ring volume":         {credentials + "[audio]\nring_volume = -1", "audio.ring_volume must be from 0 to 100 %, not -1"},
 		"target and targets":  {credentials + "[[buttons]]\nname='a'\ntarget='b'\ntargets=['c']", "door1.toml:6:1: buttons[0].targets must be empty when target is set"},
 		"an empty target":     {credentials + "[[buttons]]\nname='a'\ntargets=['b', '']", "door1.toml:5:1: buttons[0].targets[1] must not be empty"},
 		"mode":                {credentials + "[[buttons]]\nname='a'\ntarget='b'\nmode='all'", `buttons[0].mode must be sequence or first, not "all"`},

@@ -18,11 +18,12 @@ func Default() *Config {
 			SetupTimeout: Duration(60 * time.Second),
 		},
 		Assistant: Assistant{TargetType: "ai_assistant"},
-		Quiet:     Quiet{Action: QuietSilent},
+		Quiet:     Quiet{Action: QuietSilent, RingVolume: 20, Lamp: true},
 		Audio: Audio{
 			Capture:    "auto",
 			Playback:   "auto",
 			Processing: "auto",
+			RingVolume: 100,
 			Bitrate:    32000,
 			// What browsers use on ARM: above it the ear hears little and a Pi Zero sweats.
 			Complexity: 5,

@@ -8,7 +8,8 @@ import (
 // What becomes of a call that comes in the quiet hours.
 const (
 	QuietReject = "reject" // it is told that we are busy
-	QuietSilent = "silent" // the lamp shows it, nothing rings
+	QuietSilent = "silent" // nothing rings
+	QuietSoft   = "soft"   // it rings at RingVolume
 )
 
 // Quiet are the hours in which nothing may ring. Without From and To there are none.
@@ -16,7 +17,10 @@ type Quiet struct {
 	From   string   `toml:"from"`   // 15:04, by the device's local time
 	To     string   `toml:"to"`     // not after From: of the next day
 	Days   []string `toml:"days"`   // mon … sun, on which they begin; empty: each day
-	Action string   `toml:"action"` // QuietReject | QuietSilent
+	Action string   `toml:"action"` // QuietReject | QuietSilent | QuietSoft
+	// RingVolume is in percent. Lamp lets the lamp show what rings.
+	RingVolume int  `toml:"ring_volume"`
+	Lamp       bool `toml:"lamp"`
 }
 
 var weekdays = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"} // as time.Weekday counts

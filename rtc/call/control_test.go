@@ -437,3 +437,26 @@ func FuzzDestination(f *testing.F) {
 		}
 	})
 }
+
+// In quiet hours a caller hears that we are busy, even where calls are answered by themselves; that is told like any call.
+func TestDoNotDisturb(t *testing.T) {
+	quiet := true
+	in(t, func(c *Config, _ *world) {
+		c.AutoAnswer, c.DoNotDisturb = true, func() bool { return quiet }
+	}, func(t *testing.T, w *world) {
+		w.ring("night")
+		if got := w.states("night"); got != "new hangup destroy" {
+			t.Errorf("states %s", got)
+		}
+		if r := w.report("night"); r.Summary.Cause != "USER_BUSY" || r.Summary.CauseCode != 17 {
+			t.Errorf("report %+v", r.Summary)
+		}
+		quiet = false
+		w.ring("day")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := w.states("day"); got != "new ringing answering active" {
+			t.Errorf("states %s", got)
+		}
+	})
+}

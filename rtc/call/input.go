@@ -22,7 +22,7 @@ const (
 	OnDeaf       InputKind = "deaf" // On
 
 	// What the line says. Names, numbers and ids are taken from Remote where they are given.
-	OnInvite        InputKind = "invite" // SDP; Busy when another call is up
+	OnInvite        InputKind = "invite" // SDP; Busy when another call is up, or nobody wants any
 	OnRinging       InputKind = "ringing"
 	OnEarlyMedia    InputKind = "early media" // SDP
 	OnAnswered      InputKind = "answered"    // SDP unless early media brought it

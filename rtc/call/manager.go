@@ -28,6 +28,8 @@ type Config struct {
 	AllowFrom   []string
 	// SecondCall says what becomes of an inbound call while another is up.
 	SecondCall SecondCall
+	// DoNotDisturb is asked at each inbound call; true sends it away as busy. Nil: never.
+	DoNotDisturb func() bool
 	// DTMF says how digits are sent; both ways are heard.
 	DTMF DTMFMode
 	// RelayFallback lets media that cannot be mended move to TURN (ice.policy auto).

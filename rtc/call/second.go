@@ -42,6 +42,7 @@ func (m *Manager) invited(s Signal, in Input) {
 	in.Busy = ups > 0 && m.cfg.SecondCall != SecondWait && m.cfg.SecondCall != SecondHold || ups >= maxUp
 	c := m.add(Info{ID: s.CallID, Direction: Inbound, Muted: m.cfg.StartMuted})
 	c.offer, c.busy = s.SDP, in.Busy
+	in.Busy = in.Busy || m.cfg.DoNotDisturb != nil && m.cfg.DoNotDisturb()
 	m.emit(c, Event{Kind: StateChanged})
 	m.step(c, in)
 	switch {

@@ -131,7 +131,7 @@ func fresh(c Info, in Input) (Info, []Action, bool) {
 		c = c.of(in.Remote)
 		switch {
 		case in.Busy:
-			return end(c, in, ByLocal, UserBusy, "another call was up")
+			return end(c, in, ByLocal, UserBusy, "another call was up, or these are quiet hours")
 		case in.SDP == "":
 			return end(c, in, ByMedia, IncompatibleDestination, "the invite had no SDP")
 		}

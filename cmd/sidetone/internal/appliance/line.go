@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"sidetone/provisioning/config"
 	"sidetone/provisioning/identity"
 	"sidetone/rtc/call"
 	"sidetone/rtc/media"
@@ -84,6 +85,7 @@ func (a *Appliance) callConfig() call.Config {
 		Line: lineAdapter{a}, NewMedia: a.newMedia,
 		AutoAnswer: l.AutoAnswer, AnswerDelay: time.Duration(l.AnswerDelay), AllowFrom: l.AllowFrom,
 		SecondCall: call.SecondCall(l.SecondCall), DTMF: call.DTMFMode(l.DTMF), StartMuted: l.Muted,
+		DoNotDisturb:  func() bool { return a.cfg.Quiet.Action == config.QuietReject && a.quiet() },
 		RelayFallback: a.cfg.ICE.Policy == media.PolicyAuto,
 		RingTimeout:   time.Duration(l.RingTimeout), SetupTimeout: time.Duration(l.SetupTimeout),
 		CallerNumber: l.CallerNumber, SDKVersion: a.opt.Version, ClientSummary: summarize(a.cfg),

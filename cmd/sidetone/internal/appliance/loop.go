@@ -10,7 +10,6 @@ import (
 
 	"sidetone/board/indicator"
 	"sidetone/cmd/sidetone/internal/control"
-	"sidetone/provisioning/config"
 	"sidetone/provisioning/fleet"
 	"sidetone/rtc/call"
 	"sidetone/rtc/call/hunt"
@@ -162,9 +161,6 @@ func (a *Appliance) onCall(ctx context.Context, e call.Event) {
 		}
 		a.huntFollows(ctx, c)
 		a.debug.state(c)
-		if c.State == call.Ringing && a.cfg.Quiet.At(time.Now()) && a.cfg.Quiet.Action == config.QuietReject {
-			a.commands.Go(func() { a.calls.Reject(ctx, c.ID) })
-		}
 		if a.fleet != nil {
 			a.fleet.State("call", c)
 			if c.State == call.Ringing && c.Direction == call.Inbound {
@@ -212,7 +208,7 @@ func (a *Appliance) show() {
 		NotRegistered: a.view.line.State != verto.Registered,
 	}
 	calls := a.view.live()
-	signs := call.SignsOf(calls...)
+	signs := call.SignsOf(a.litFor(calls)...)
 	s.Ringing, s.Talking = signs.Calling && !signs.Talking, signs.Talking
 	s.Muted = slices.ContainsFunc(calls, func(c call.Info) bool { return c.Muted && c.State < call.Hangup })
 	if p := indicator.For(s); p != a.view.pattern {

@@ -15,6 +15,7 @@ import (
 	"sidetone/audio/tone"
 	"sidetone/board/indicator"
 	"sidetone/provisioning/config"
+	"sidetone/provisioning/identity"
 	"sidetone/rtc/call"
 	"sidetone/rtc/verto"
 )
@@ -47,7 +48,7 @@ type wall struct {
 func newWall(card bool) *wall {
 	w := &wall{in: map[string]audio.Source{}}
 	w.Appliance = &Appliance{
-		cfg: config.Default(), view: view{calls: map[string]call.Info{}},
+		cfg: config.Default(), clock: identity.NewClock(time.Time{}), view: view{calls: map[string]call.Info{}},
 		opt:   Options{Lamp: func(p indicator.Pattern) { w.lamp = p.Name }},
 		sound: newSound(&soundDevice{card: card}, slog.New(slog.NewTextHandler(io.Discard, nil))),
 	}

@@ -6,6 +6,7 @@ import (
 
 	"sidetone/audio"
 	"sidetone/audio/tone"
+	"sidetone/provisioning/config"
 	"sidetone/rtc/call"
 )
 
@@ -28,12 +29,12 @@ func (a *Appliance) routeFor(calls []call.Info) route {
 	}
 	signs := call.SignsOf(calls...)
 	switch {
-	case card && signs.Rings && talk < 0 && !a.cfg.Quiet.At(time.Now()):
-		return route{speaker: a.tones.source(ringTone)}
+	case card && signs.Rings && talk < 0 && a.ringVolume() > 0:
+		return route{speaker: a.tones.source(ringTone, a.ringVolume())}
 	case card && signs.Ringback && talk < 0:
-		return route{speaker: a.tones.source(ringbackTone)}
+		return route{speaker: a.tones.source(ringbackTone, fullVolume)}
 	}
-	a.tones.source(noTone)
+	a.tones.source(noTone, 0)
 	if talk < 0 {
 		return route{}
 	}
@@ -48,14 +49,15 @@ func (a *Appliance) routeFor(calls []call.Info) route {
 // next one.
 type tones struct {
 	current signalTone
+	volume  int // percent
 	playing audio.Source
 }
 
-func (t *tones) source(want signalTone) audio.Source {
-	if want == t.current {
+func (t *tones) source(want signalTone, volume int) audio.Source {
+	if want == t.current && volume == t.volume {
 		return t.playing
 	}
-	t.current = want
+	t.current, t.volume = want, volume
 	switch want {
 	case ringTone:
 		t.playing = tone.Ring()
@@ -64,5 +66,49 @@ func (t *tones) source(want signalTone) audio.Source {
 	default:
 		t.playing = nil
 	}
+	if t.playing != nil && volume < fullVolume {
+		t.playing = &softer{t.playing, volume}
+	}
 	return t.playing
+}
+
+const fullVolume = 100
+
+// softer is a source at so many percent of its amplitude.
+type softer struct {
+	audio.Source
+	percent int
+}
+
+// PullFrame implements audio.Source.
+func (s *softer) PullFrame(f *audio.Frame) {
+	s.Source.PullFrame(f)
+	for i, v := range f {
+		f[i] = int16(int(v) * s.percent / fullVolume)
+	}
+}
+
+// quiet tells whether these are quiet hours. A clock that is known to be wrong knows of none.
+func (a *Appliance) quiet() bool {
+	now := time.Now()
+	return a.clock.Plausible(now) && a.cfg.Quiet.At(now)
+}
+
+// ringVolume is how loud a call rings now, in percent.
+func (a *Appliance) ringVolume() int {
+	switch {
+	case !a.quiet():
+		return a.cfg.Audio.RingVolume
+	case a.cfg.Quiet.Action == config.QuietSoft:
+		return a.cfg.Quiet.RingVolume
+	}
+	return 0
+}
+
+// litFor are those of the calls that the lamp may show.
+func (a *Appliance) litFor(calls []call.Info) []call.Info {
+	if a.cfg.Quiet.Lamp || !a.quiet() {
+		return calls
+	}
+	return slices.DeleteFunc(slices.Clone(calls), func(c call.Info) bool { return c.State == call.Ringing })
 }
