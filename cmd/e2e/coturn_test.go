@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -125,6 +126,7 @@ func (c coturn) stale(t *testing.T) (n int) {
 // talk says speech of that length to the echo through coturn alone, and judges all that came back.
 func (c coturn) talk(t *testing.T, l *lab, device, url, protocol string, length time.Duration) error {
 	t.Helper()
+	stalls := watchStalls(t)
 	dir := t.TempDir()
 	saidFile, heardFile := filepath.Join(dir, "said.wav"), filepath.Join(dir, "heard.wav")
 	said := audiotest.Speech(uint64(len(protocol)), length)
@@ -148,36 +150,98 @@ func (c coturn) talk(t *testing.T, l *lab, device, url, protocol string, length 
 	if d := report.Summary.DurationSeconds; d < length.Seconds()-1 || report.Summary.CauseCode != 16 {
 		t.Errorf("the call ended after %.1f of %v: %+v", d, length, report.Summary)
 	}
+	// The echo keeps the gaps of what it was sent: this is what was lost on both ways.
+	if report.Quality.NetworkLoss > 0 {
+		t.Errorf("%.3f %% of all packets were lost", report.Quality.NetworkLoss)
+	}
 	heard, _, err := audiotest.ReadWAV(heardFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return whole(t, said, heard)
+	return whole(t, said, heard, report.Summary.ActiveTimestamp, stalls())
 }
 
 // piece of a long recording that is compared at once: the playout buffer may move by some milliseconds between two.
 const piece = 10 * time.Second
 
 // whole says what of said is not in heard. All of it must be there, in order, but for the last piece, which is cut by the
-// end of the call.
-func whole(t *testing.T, said, heard []int16) error {
+// end of the call, and for pieces in which this machine stood still: those are counted, and must stay few.
+func whole(t *testing.T, said, heard []int16, active time.Time, stalls []stall) error {
 	t.Helper()
 	var errs []error
 	const n = int(piece / time.Second * audio.SampleRate)
-	least, most := time.Hour, -time.Hour
-	pieces, worst := 0, 1.0
+	lag, worst := 0, 1.0 // of the piece before, in samples
+	pieces, stalled := 0, 0
 	for at := 0; at+2*n <= len(said) || at == 0; at += n {
 		end := min(at+n, len(said))
-		cmp := audiotest.CompareSpeech(said[at:end], heard[min(at, len(heard)):min(end+n/4, len(heard))])
-		if err := cmp.Err(); err != nil {
-			errs = append(errs, fmt.Errorf("at %v: %w", time.Duration(at/audio.SampleRate)*time.Second, err))
-		}
-		least, most = min(least, cmp.Lag), max(most, cmp.Lag)
-		worst = min(worst, slices.Min(cmp.Correlation[:]))
+		from := min(max(at+lag-n/10, 0), len(heard))
+		cmp := audiotest.CompareSpeech(said[at:end], heard[from:min(end+lag+n/10, len(heard))])
 		pieces++
+		if err := cmp.Err(); err != nil {
+			begin := active.Add(samples(at))
+			if still := stalledIn(stalls, begin.Add(-time.Second), begin.Add(piece+samples(lag)+time.Second)); still > 0 {
+				t.Logf("at %v this machine stood still for %v: %v", samples(at), still, cmp)
+				stalled++
+				continue
+			}
+			errs = append(errs, fmt.Errorf("at %v: %w", samples(at), err))
+			continue
+		}
+		lag = from - at + int(cmp.Lag*audio.SampleRate/time.Second)
+		worst = min(worst, slices.Min(cmp.Correlation[:]))
 	}
-	t.Logf("%d pieces of %v: echo after %v to %v, least correlation %.3f", pieces, piece, least, most, worst)
+	t.Logf("%d pieces of %v: %d with holes of this machine's making; the last comes back after %v; least correlation of the others %.3f",
+		pieces, piece, stalled, samples(lag), worst)
+	if stalled > pieces/5 {
+		errs = append(errs, fmt.Errorf("this machine is too busy to judge a call: %d of %d pieces have holes of its making", stalled, pieces))
+	}
 	return errors.Join(errs...)
+}
+
+// stall is a time in which this process, and so most likely others, did not get to run.
+type stall struct {
+	end time.Time
+	by  time.Duration
+}
+
+// watchStalls notes until the end of the test when this machine was late by more than a playout buffer forgives.
+func watchStalls(t *testing.T) func() []stall {
+	const tick, late = 5 * time.Millisecond, 40 * time.Millisecond
+	var mu sync.Mutex
+	var all []stall
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for last := time.Now(); ; {
+			select {
+			case <-stop:
+				return
+			case <-time.After(tick):
+			}
+			now := time.Now()
+			if by := now.Sub(last) - tick; by > late {
+				mu.Lock()
+				all = append(all, stall{now, by})
+				mu.Unlock()
+			}
+			last = now
+		}
+	}()
+	t.Cleanup(func() { close(stop); <-done })
+	return func() []stall {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(all)
+	}
+}
+
+func stalledIn(stalls []stall, from, to time.Time) (longest time.Duration) {
+	for _, s := range stalls {
+		if s.end.After(from) && s.end.Add(-s.by).Before(to) {
+			longest = max(longest, s.by)
+		}
+	}
+	return longest
 }
 
 // TestCoturn calls through coturn by each way there is to it.

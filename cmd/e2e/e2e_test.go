@@ -270,10 +270,14 @@ type report struct {
 		CauseCode       int     `json:"causeCode"`
 		SIPCode         int     `json:"sipCode"`
 		SessionID       string  `json:"telnyxSessionId"`
+
+		ActiveTimestamp time.Time `json:"activeTimestamp"`
 	} `json:"summary"`
 	Quality struct {
 		R   float64 `json:"r_factor"`
 		MOS float64 `json:"mos"`
+
+		NetworkLoss float64 `json:"network_loss"` // percent
 	} `json:"quality"`
 	Path struct {
 		Local struct {
@@ -290,6 +294,15 @@ type report struct {
 	Timeline []struct {
 		Event string `json:"event"`
 	} `json:"timeline"`
+	Stats []struct {
+		Audio struct {
+			Inbound struct {
+				Codec struct {
+					MimeType string `json:"mimeType"`
+				} `json:"codec"`
+			} `json:"inbound"`
+		} `json:"audio"`
+	} `json:"stats"`
 	Logs []struct {
 		Message string `json:"message"`
 	} `json:"logs"`

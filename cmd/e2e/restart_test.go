@@ -144,7 +144,11 @@ const noticed = 29 * time.Second
 // TestHalfDead makes the socket swallow all frames in mid-call.
 func TestHalfDead(t *testing.T) {
 	t.Parallel()
-	l := startLab(t)
+	halfDead(t, startLab(t))
+}
+
+func halfDead(t *testing.T, l *lab) {
+	t.Helper()
 	heard := filepath.Join(t.TempDir(), "heard.wav")
 	call := startTalk(t, "--config", l.Devices["door1"], "--out", heard, "tone")
 	active := call.await(t, "active", isState("active"))

@@ -255,6 +255,9 @@ func (m *Manager) modify(c *live, a Action) {
 		}
 		m.inbox.put(func() {
 			m.step(c, in)
+			if a.Modify == ModifyTransfer && c.info.EndedBy == ByRemote && c.info.Cause.CauseCode == NormalClearing.CauseCode {
+				err = nil // the bye that it ends by has overtaken its answer
+			}
 			if done != nil {
 				done(err)
 			}

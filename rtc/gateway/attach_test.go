@@ -116,3 +116,21 @@ func TestPuntEndsWhatRings(t *testing.T) {
 	c.callee.bye(c.calleeID, "ORIGINATOR_CANCEL", 487, 487)
 	again.none(verto.Attach)
 }
+
+// The candidates of the answer to an attach may come in frames of their own.
+func TestTrickleIntoAttach(t *testing.T) {
+	l := startLab(t)
+	w := l.login(t, "door2")
+	p := newPhone(t)
+	id := w.call("tone", p)
+	_ = w.conn.CloseNow()
+	w, in := l.back(t, "door2", w.sess, id)
+	fresh := newPhone(t)
+	bare, lines := trickling(fresh.accept(in.SDP))
+	w.ask(verto.Attach, verto.ClientCallParams{SDP: bare, Trickle: true, Dialog: dialog(id, "")}, nil)
+	w.trickle(id, lines)
+	w.ask(verto.EndOfCandidates, verto.ClientCallParams{EndOfCandidates: true, Dialog: dialog(id, "")}, nil)
+	fresh.wait()
+	fresh.hearsHz(20, sineHz)
+	w.hangUp(id, "NORMAL_CLEARING", 16)
+}

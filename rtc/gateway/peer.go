@@ -275,6 +275,7 @@ func (p *peer) prefer(codecs []codec) error {
 	if len(sound) == 0 {
 		return errors.New("the two sides have no codec in common")
 	}
+	p.out.allowed.Store(&sound)
 	var want []webrtc.RTPCodecParameters
 	add := func(ok func(codec) bool) {
 		for _, s := range p.factory.codecs {

@@ -57,6 +57,8 @@ type track struct {
 	bound  atomic.Pointer[binding]
 	onBind func() // nil, or told when sound can be sent
 
+	allowed atomic.Pointer[[]codec] // for sound; nil is all: pion binds codecs too that our answer has left out
+
 	mu     sync.Mutex // one writer at a time, so that header can be used again
 	header rtp.Header
 }
@@ -75,8 +77,13 @@ func newTrack() *track { return &track{} }
 func (t *track) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
 	b := &binding{ssrc: uint32(c.SSRC()), writer: c.WriteStream(), types: map[codec]uint8{}}
 	params := map[codec]webrtc.RTPCodecParameters{}
+	allowed := t.allowed.Load()
 	for _, p := range c.CodecParameters() {
-		if k := codecOf(p); params[k].MimeType == "" {
+		k := codecOf(p)
+		if allowed != nil && !k.isTelephoneEvent() && !slices.Contains(*allowed, k) {
+			continue
+		}
+		if params[k].MimeType == "" {
 			params[k] = p
 			b.types[k] = uint8(p.PayloadType)
 		}
