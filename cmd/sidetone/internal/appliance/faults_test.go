@@ -47,7 +47,7 @@ func newDoorOf(t *testing.T, source func(*Appliance) identity.Source, change fun
 	cfg.Device.StateDir = t.TempDir()
 	cfg.Line.URL, cfg.Line.SecondCall = "wss://exchange.example", "wait"
 	a := &Appliance{
-		cfg: cfg, log: slog.New(slog.DiscardHandler), view: view{calls: map[string]call.Info{}, samples: map[string]int{}},
+		cfg: cfg, clock: identity.NewClock(time.Time{}), log: slog.New(slog.DiscardHandler), view: view{calls: map[string]call.Info{}, samples: map[string]int{}},
 		opt: Options{Logger: slog.New(slog.DiscardHandler), Lamp: func(p indicator.Pattern) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
