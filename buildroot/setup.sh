@@ -38,6 +38,7 @@ browser)
   ;;
 test)
   need mosquitto mosquitto
+  need qemu-user-static qemu-aarch64-static qemu-arm-static
   need coturn turnserver
   need iproute2 ip
   need nftables nft

@@ -26,7 +26,7 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"play", "--trace T.csv --in REF.wav [--out HEARD.wav] [--json] [--log DECISIONS.csv] [--plot RUN.svg] [--fec off|on|auto] [--bitrate 32000] [--complexity 9] [--dtx] [--skew-ppm N] [--codec opus|pcm] [--phase 0ms]",
+		{"play", "--trace T.csv --in REF.wav [--out HEARD.wav] [--json] [--log DECISIONS.csv] [--plot RUN.svg] [--fec off|on|auto] [--bitrate 32000] [--complexity 9] [--dtx] [--skew-ppm N] [--codec opus|pcm] [--phase 0ms] [--unscored]",
 			"play a schedule of packets (seq,send_ms,delay_ms; -1: lost) through the receiver and measure what is heard", play},
 		{"trace", "--kind KIND --seed N --out T.csv [--seconds 60]", "make a schedule: clean, loss5, burst, jitter30 or wifi", trace},
 		{"table", "--traces DIR --in REF.wav [--seeds 5] [--kind KIND] [--fec off|on|auto]", "play the schedules in DIR, and as many more of each kind, beside what NetEQ does with those in DIR", table},

@@ -27,6 +27,7 @@ func play(e env, set *flag.FlagSet, args []string) error {
 	set.BoolVar(&c.DTX, "dtx", false, "send nothing in silence")
 	set.Float64Var(&c.Skew, "skew-ppm", 0, "by how many parts in a million the sender's clock is fast")
 	set.DurationVar(&c.Phase, "phase", 0, "when the first frame is pulled, after the first packet was sent")
+	set.BoolVar(&c.Unscored, "unscored", false, "leave out quality, conversational and the aligned delay")
 	if err := parse(e, set, args, "trace", "in"); err != nil {
 		return err
 	}
