@@ -23,6 +23,9 @@ func (g *Gateway) HalfDead(on bool) {
 	}
 }
 
+// RefuseReports answers call reports with 503 while on is true.
+func (g *Gateway) RefuseReports(on bool) { g.away.Store(on) }
+
 func (g *Gateway) everySession() []*session {
 	g.mu.Lock()
 	defer g.mu.Unlock()

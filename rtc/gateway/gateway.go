@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sidetone/rtc/verto"
@@ -84,6 +85,7 @@ type Gateway struct {
 	peers   *peerFactory
 	fsPeers *peerFactory // of the freeswitch personality
 	reports *reportStore
+	away    atomic.Bool // reports are refused, as by a platform in trouble
 	changed chan struct{}
 	stop    chan struct{}  // closed by Close: calls end
 	calls   sync.WaitGroup // counts legs

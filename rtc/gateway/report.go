@@ -40,6 +40,10 @@ func (g *Gateway) serveReport(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "a call report is sent by POST", http.StatusMethodNotAllowed)
 		return
 	}
+	if g.away.Load() {
+		http.Error(w, "no reports are taken now: a fault made on purpose", http.StatusServiceUnavailable)
+		return
+	}
 	reportID, callID := r.Header.Get("x-call-report-id"), r.Header.Get("x-call-id")
 	if reportID == "" || callID == "" || len(callID) > maxCallID {
 		http.Error(w, "the headers x-call-report-id and x-call-id are needed", http.StatusBadRequest)
@@ -61,7 +65,9 @@ func (g *Gateway) serveReport(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var report struct {
-		Quality struct {
+		Segment     *int            `json:"segment"`
+		FlushReason json.RawMessage `json:"flushReason"`
+		Quality     struct {
 			MOS *float64 `json:"mos"`
 		} `json:"quality"`
 	}
@@ -70,7 +76,10 @@ func (g *Gateway) serveReport(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_ = decode(body, &report)
-	stats := ReportStats{CallID: callID, Time: time.Now(), Bytes: len(body), MOS: report.Quality.MOS}
+	stats := ReportStats{
+		CallID: callID, Time: time.Now(), Bytes: len(body), MOS: report.Quality.MOS,
+		Segment: report.Segment, Final: report.FlushReason == nil,
+	}
 	if stats.File, err = g.reports.put(callID, stats.Time, body); err != nil {
 		g.log.Error("call report not stored", "client", name, "call", callID, "err", err)
 		http.Error(w, "the call report could not be stored", http.StatusInsufficientStorage)

@@ -58,11 +58,14 @@ type CallStats struct {
 	SIPCode     int       `json:"sipCode,omitempty"`
 }
 
-// ReportStats is one call report that was taken in.
+// ReportStats is one call report, or one part of a long call's, that was taken in.
 type ReportStats struct {
 	CallID string    `json:"call_id"`
 	Time   time.Time `json:"time"`
 	File   string    `json:"file"` // path
 	Bytes  int       `json:"bytes"`
 	MOS    *float64  `json:"mos,omitempty"` // quality.mos of the report
+	// Segment counts the parts of a long call's report, from 0; nil where it is whole. Final is true of the last.
+	Segment *int `json:"segment,omitempty"`
+	Final   bool `json:"final"`
 }

@@ -99,7 +99,7 @@ type RemoteRTCPEntry struct {
 }
 
 func newEntry(s Sample, d delta) Entry {
-	e := Entry{Start: s.Time.Add(-time.Duration(d.seconds * float64(time.Second))).UTC(), End: s.Time.UTC()}
+	e := Entry{Start: s.Time.Add(-time.Duration(math.Round(d.seconds * float64(time.Second)))).UTC(), End: s.Time.UTC()}
 	perSecond := func(v float64) *float64 {
 		if d.seconds <= 0 {
 			return nil

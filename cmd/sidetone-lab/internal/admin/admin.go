@@ -50,6 +50,8 @@ type Fault struct {
 	HalfDead bool `json:"half_dead,omitempty"`
 	// State is what gatewayState is answered with instead of REGED.
 	State string `json:"state,omitempty"`
+	// NoReports answers call reports with 503.
+	NoReports bool `json:"no_reports,omitempty"`
 }
 
 // Gateway is the name of the fault of signalling.
@@ -63,6 +65,7 @@ func (f Fault) String() string {
 		word string
 	}{
 		{f.Blackhole, "blackhole"}, {f.PortClosed > 0, "port-closed"}, {f.HalfDead, "half-dead"}, {f.State != "", "state " + f.State},
+		{f.NoReports, "no-reports"},
 	} {
 		if w.is {
 			words = append(words, w.word)

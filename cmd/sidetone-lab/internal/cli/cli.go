@@ -38,8 +38,9 @@ func init() { // not above: the sub-commands use tool
 		{Name: "token", Args: "NAME [--dir D]", About: "print a JWT for a client; a name without a credential gets one", Run: token},
 		{Name: "ring", Args: "NAME [--from tone] [--dir D]", About: "make a destination (echo, tone, concierge) call a registered client", Run: ring},
 		{Name: "stats", Args: "[--json] [--dir D]", About: "what the lab knows of its clients: TURN bytes, candidates, calls, reports", Run: stats},
+		{Name: "report", Args: "[CALL] [--json] [--dir D]", About: "the call reports that the gateway took, each put together from its parts; alone: list", Run: reportCommand},
 		{Name: "transfer", Args: "CALL --to NAME [--dir D]", About: "connect the client of that call to another client or a destination", Run: transfer},
-		{Name: "fault", Args: "[turn-udp|turn-tcp|turn-tls --blackhole|--restore] [gateway --cut|--port-closed 5s|--half-dead|--state NOREG|--restore] [--list] [--dir D]",
+		{Name: "fault", Args: "[turn-udp|turn-tcp|turn-tls --blackhole|--restore] [gateway --cut|--port-closed 5s|--half-dead|--state NOREG|--no-reports|--restore] [--list] [--dir D]",
 			About: "make trouble on purpose, or mend it; alone: list", Run: fault},
 		{Name: "version", Args: "", About: "print the version", Run: version},
 	}

@@ -69,6 +69,7 @@ func fault(ctx context.Context, e subcommand.Env, args []string) int {
 	set.DurationVar(&f.PortClosed, "port-closed", 0, "gateway: connections are refused for that `time`; what is there goes on")
 	set.BoolVar(&f.HalfDead, "half-dead", false, "gateway: the sockets there are swallow frames both ways; new ones are good")
 	set.StringVar(&f.State, "state", "", "gateway: registration is answered by that `state`, as NOREG or FAILED")
+	set.BoolVar(&f.NoReports, "no-reports", false, "gateway: call reports are refused with 503")
 	restore := set.Bool("restore", false, "mend it")
 	list := set.Bool("list", false, "list every fault, made or not, and do nothing else")
 	words, code, ok := subcommand.Parse(e, set, args, 0, 1)

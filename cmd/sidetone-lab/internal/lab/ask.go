@@ -166,6 +166,7 @@ func (l *Lab) setSignalling(f admin.Fault) error {
 		*now = f
 		l.gateway.HalfDead(false)
 		l.gateway.SetState("")
+		l.gateway.RefuseReports(false)
 		for _, d := range l.doors {
 			d.open()
 		}
@@ -183,6 +184,10 @@ func (l *Lab) setSignalling(f admin.Fault) error {
 	if f.HalfDead {
 		now.HalfDead = true
 		l.gateway.HalfDead(true)
+	}
+	if f.NoReports {
+		now.NoReports = true
+		l.gateway.RefuseReports(true)
 	}
 	if f.Cut {
 		l.gateway.Cut()
@@ -216,8 +221,7 @@ func (l *Lab) State() web.State {
 	for n := range l.feed.devices {
 		names[n] = true
 	}
-	s := web.State{Devices: []web.Device{}, Reports: slices.Clone(l.feed.reports)}
-	s.Reports = orEmpty(s.Reports)
+	s := web.State{Devices: []web.Device{}, Reports: orEmpty(l.feed.lastReports(clients))}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		d := web.Device{Name: name, Enrolled: slices.Contains(enrolled, name), Buttons: []string{}}
 		if d.Enrolled {

@@ -30,7 +30,8 @@ type feed struct {
 
 	mu       sync.Mutex
 	devices  map[string]*said
-	reports  []report.Report // the newest first
+	reports  []report.Report // that devices published; the newest first
+	uploads  map[string]upload
 	watchers map[chan struct{}]bool
 	replies  map[string]chan web.Reply // by the id of the command
 }

@@ -203,7 +203,7 @@ func (l *Lab) startServices(tlsConfig *tls.Config) (err error) {
 	if l.gateway, err = gateway.New(gateway.Config{
 		Authenticate: l.authenticate, Known: l.tokens.Known,
 		Assistants: map[string]string{assistant: "concierge"},
-		IP:         l.at.ip, ListenIP: l.at.media, ReportDir: filepath.Join(l.dir, "reports"), Logger: log.With("part", "gateway"),
+		IP:         l.at.ip, ListenIP: l.at.media, ReportDir: filepath.Join(l.dir, ReportDir), Logger: log.With("part", "gateway"),
 	}); err != nil {
 		return err
 	}

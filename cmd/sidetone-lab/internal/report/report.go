@@ -12,6 +12,10 @@ import (
 type Report struct {
 	Device      string     `json:"device,omitempty"` // who sent it; not in the report itself
 	CallID      string     `json:"call_id"`
+	Parts       int        `json:"parts"`             // that it came in; 1 where it came whole
+	Missing     int        `json:"missing,omitempty"` // parts that did not come, or not yet
+	Intervals   int        `json:"intervals"`         // of stats, a second each in short calls
+	Lines       int        `json:"log_lines"`         // of the log
 	Direction   string     `json:"direction,omitempty"`
 	Destination string     `json:"destination,omitempty"`
 	Caller      string     `json:"caller,omitempty"`
@@ -43,8 +47,11 @@ type body struct {
 		Cause             string     `json:"cause"`
 		CauseCode         int        `json:"causeCode"`
 	} `json:"summary"`
-	Stats   []entry `json:"stats"`
-	Quality *struct {
+	Segment     *int              `json:"segment"`
+	FlushReason json.RawMessage   `json:"flushReason"`
+	Stats       []entry           `json:"stats"`
+	Logs        []json.RawMessage `json:"logs"`
+	Quality     *struct {
 		RFactor *float64 `json:"r_factor"`
 		MOS     *float64 `json:"mos"`
 	} `json:"quality"`
@@ -86,14 +93,16 @@ type codec struct {
 	Channels  uint16 `json:"channels"`
 }
 
-// Parse reads a report.
-func Parse(b []byte) (Report, error) {
-	var in body
-	if err := json.Unmarshal(b, &in); err != nil {
+// Parse reads a report: one body, or all parts of one in any order, where the same part may be there twice. Without its
+// last part a report is as far as it is known.
+func Parse(parts ...[]byte) (Report, error) {
+	in, count, missing, err := merge(parts)
+	if err != nil {
 		return Report{}, fmt.Errorf("call report: %w", err)
 	}
 	s := in.Summary
 	r := Report{
+		Parts: count, Missing: missing, Intervals: len(in.Stats), Lines: len(in.Logs),
 		CallID: s.CallID, Direction: s.Direction, Destination: s.DestinationNumber, Caller: s.CallerNumber,
 		Ended: s.EndTimestamp, Seconds: s.DurationSeconds, Cause: s.Cause, CauseCode: s.CauseCode,
 	}
