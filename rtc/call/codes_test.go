@@ -130,3 +130,15 @@ func TestCauseCodes(t *testing.T) {
 		}
 	}
 }
+
+// The actions of modify, as the platforms take them.
+func TestModifyNames(t *testing.T) {
+	for name, wire := range map[string]string{
+		ModifyHold: "hold", ModifyUnhold: "unhold", ModifyToggleHold: "toggleHold", ModifyUpdate: "updateMedia",
+		ModifyTransfer: "transfer",
+	} {
+		if name != wire {
+			t.Errorf("%s, want %s", name, wire)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -134,6 +135,16 @@ func TestWireNames(t *testing.T) {
 	} {
 		if code != wire {
 			t.Errorf("%d, want %d", code, wire)
+		}
+	}
+}
+
+// A batch of 32 frames is taken; of one more, none.
+func TestBatchSize(t *testing.T) {
+	for n, want := range map[int]int{32: 32, 33: 0} {
+		frames, err := ParseAll([]byte("[" + strings.Repeat(`{"method":"x"},`, n-1) + `{"method":"x"}]`))
+		if len(frames) != want || (err != nil) != (want == 0) {
+			t.Errorf("%d frames: %d taken, %v", n, len(frames), err)
 		}
 	}
 }
