@@ -41,7 +41,7 @@ const (
 	OnMediaError   InputKind = "media error"   // Err: no media session, or no offer
 	OnSDPError     InputKind = "SDP error"     // Err: the far side's SDP is of no use
 	OnTaken        InputKind = "taken"         // the platform took our invite, answer or attach
-	OnRefused      InputKind = "refused"       // Cause, Err: it did not; Unsent when it was never asked
+	OnRefused      InputKind = "refused"       // Cause, Err: it did not; Unreachable when it did not say so, Unsent when it was never asked
 	OnModified     InputKind = "modified"      // Modify, and HoldState or SDP
 	OnModifyFailed InputKind = "modify failed" // Modify, Err; Unreachable when it was not refused
 	OnHealthy      InputKind = "line healthy"

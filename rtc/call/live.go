@@ -230,7 +230,7 @@ func (m *Manager) request(c *live, try int, ask func(context.Context) error) {
 		}
 		in := Input{Kind: OnRefused, Cause: TemporaryFailure, Err: err, Try: try, Unsent: errors.Is(err, ErrUnsent)}
 		var refused *Refused
-		if errors.As(err, &refused) {
+		if in.Unreachable = !errors.As(err, &refused); !in.Unreachable {
 			in.Cause = refused.Cause
 			if in.Cause == (Cause{}) {
 				in.Cause = CallRejected

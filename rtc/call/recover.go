@@ -68,6 +68,10 @@ func recovering(c Info, in Input) (Info, []Action, bool) {
 			actions := c.dropFresh()
 			c.fresh = false
 			return c, append(actions, Action{Kind: Arm, Timer: LostTimer}), true
+		case in.Unreachable: // the same, if we hear of it before the recover timer ends
+			actions := c.dropFresh()
+			c.fresh = false
+			return c, actions, true
 		}
 		return fail(c, in, codeSDPNotSent, ByLine, in.Cause, failure("the call could not be taken back", in.Err))
 	case OnLineLost:

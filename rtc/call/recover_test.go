@@ -99,6 +99,32 @@ func TestAttach(t *testing.T) {
 	})
 }
 
+// The line is lost again while the call is being taken back; that the attach failed is heard before or after that.
+func TestLineLostInAttach(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		in(t, nil, func(t *testing.T, w *world) {
+			id := w.talk()
+			w.connected(0)
+			w.Signal(Signal{Kind: SignalLineLost})
+			w.line.attachErr = errOffline
+			if !first {
+				w.line.delay = time.Second
+			}
+			w.Signal(Signal{Kind: SignalReady, Reattached: []string{id}})
+			w.Signal(Signal{Kind: SignalAttach, CallID: id, SDP: "offer anew"})
+			time.Sleep(w.gather + 10*time.Millisecond)
+			w.Signal(Signal{Kind: SignalLineLost})
+			time.Sleep(5 * time.Second)
+			w.line.attachErr, w.line.delay = nil, 0
+			w.Signal(Signal{Kind: SignalReady, Reattached: []string{id}})
+			w.Signal(Signal{Kind: SignalAttach, CallID: id, SDP: "offer once more"})
+			time.Sleep(time.Second)
+			is(t, "states", w.states(id), "new requesting trying active recovering active")
+			w.connected(2)
+		})
+	}
+}
+
 // A held call is not let go on by being given back.
 func TestAttachOfAHeldCall(t *testing.T) {
 	in(t, nil, func(t *testing.T, w *world) {

@@ -208,9 +208,10 @@ var faults = []fault{
 		x.cut()
 	}, false},
 	{"port closed", func(x *exchange, r *rand.Rand) {
+		closed := time.Duration(1+r.IntN(9)) * time.Second
 		x.with(func() { x.closed = true })
 		x.wg.Go(func() {
-			time.Sleep(time.Duration(1+r.IntN(9)) * time.Second)
+			time.Sleep(closed)
 			x.with(func() { x.closed = false })
 		})
 		x.cut()
