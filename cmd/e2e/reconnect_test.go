@@ -274,21 +274,6 @@ func toneOf(t *testing.T, dir string, hz float64, length time.Duration) string {
 	return file
 }
 
-// readTone gives a recording of a tone, and its longest gap but for those of beginning and end of a call.
-func readTone(t *testing.T, file string, hz float64) (pcm []int16, longest gap) {
-	t.Helper()
-	pcm, _, err := audiotest.ReadWAV(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, g := range gaps(pcm, hz) {
-		if g.at >= 700*time.Millisecond && g.at+g.length <= samples(len(pcm))-300*time.Millisecond {
-			longest = longer(longest, g)
-		}
-	}
-	return pcm, longest
-}
-
 // gap is a time without the tone that should be there.
 type gap struct{ at, length time.Duration }
 
