@@ -124,8 +124,8 @@ func (tree *source) spoil(t *testing.T, d decl, where string, r row) []mutant {
 		case strings.HasPrefix(value, `"`):
 			s, _ := strconv.Unquote(value)
 			return strconv.Quote(s + "_spoilt")
-		case d.unit == "" && !d.float && len(value) > 3: // a code
-			return "(" + value + ") + 1"
+		case d.unit == "" && !d.float && len(value) > 3: // a code: to one that is no other
+			return "(" + value + ") + 500000"
 		}
 		return "(" + value + ") * 2"
 	})}

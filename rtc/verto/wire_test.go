@@ -122,7 +122,10 @@ func TestWireNames(t *testing.T) {
 	}
 	for word, wire := range map[string]string{
 		Version: "2.0", DebugStart: "debug_report_start", DebugData: "debug_report_data", DebugStop: "debug_report_stop",
-		itemCreate: "conversation.item.create",
+		itemCreate:      "conversation.item.create",
+		StateRegistered: "REGED", StateRegister: "REGISTER", StateUnregistered: "UNREGED", StateNoRegister: "NOREG",
+		StateFailed: "FAILED", StateFailWait: "FAIL_WAIT", StateTimeout: "TIMEOUT", StateTrying: "TRYING",
+		StateExpired: "EXPIRED", StateUnregister: "UNREGISTER", StateDown: "DOWN", StateAttached: "ATTACHED",
 	} {
 		if word != wire {
 			t.Errorf("%s, want %s", word, wire)
