@@ -142,3 +142,15 @@ func TestModifyNames(t *testing.T) {
 		}
 	}
 }
+
+// The times of the SDKs that no other test measures to the second.
+func TestTimes(t *testing.T) {
+	for _, c := range []struct{ ours, want time.Duration }{
+		{disconnectPatience, 3 * time.Second}, {mendTimeout, 15 * time.Second}, {proveTimeout, 5 * time.Second},
+		{lostTimeout, 120 * time.Second}, {byeTimeout, 5 * time.Second},
+	} {
+		if c.ours != c.want {
+			t.Errorf("%v, want %v", c.ours, c.want)
+		}
+	}
+}

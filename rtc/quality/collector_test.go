@@ -235,6 +235,8 @@ func TestWarnings(t *testing.T) {
 			}
 		}, []int{35}},
 		{"far silence", LowInboundAudio, quietIn, []int{4, 19, 34}},
+		{"far sound that is just none", LowInboundAudio, func(s *Sample, n int) { s.Inbound.TotalAudioEnergy = 0.9e-6 * float64(n) }, []int{4, 19, 34}},
+		{"far sound that is just some", LowInboundAudio, func(s *Sample, n int) { s.Inbound.TotalAudioEnergy = 1.1e-6 * float64(n) }, nil},
 		{"far silence while held", LowInboundAudio, func(s *Sample, n int) { quietIn(s, n); s.Held = true }, nil},
 		{"nothing comes", LowBytesReceived, frozenIn, []int{4, 19, 34}},
 		{"nothing comes while held", LowBytesReceived, func(s *Sample, n int) { frozenIn(s, n); s.Held = true }, nil},

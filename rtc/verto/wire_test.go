@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Each structure of the wire against a frame written by hand: all that stands in the frame is read, all of the structure
@@ -149,5 +150,12 @@ func TestBatchSize(t *testing.T) {
 		if len(frames) != want || (err != nil) != (want == 0) {
 			t.Errorf("%d frames: %d taken, %v", n, len(frames), err)
 		}
+	}
+}
+
+// What of the SDKs' timing no other test measures exactly.
+func TestTimes(t *testing.T) {
+	if checkPeriod != 3*time.Second || exhaustedTries != 10 {
+		t.Errorf("signs of life are looked for each %v, and browsers give up after %d tries", checkPeriod, exhaustedTries)
 	}
 }
