@@ -64,14 +64,10 @@ func recovering(c Info, in Input) (Info, []Action, bool) {
 		switch {
 		case !c.sent || !c.fresh:
 			return c, nil, false
-		case c.detached: // the line was lost once more: its next session tells
+		case c.detached, in.Unreachable: // the line was lost once more, or is about to be found so: its next session tells
 			actions := c.dropFresh()
 			c.fresh = false
 			return c, append(actions, Action{Kind: Arm, Timer: LostTimer}), true
-		case in.Unreachable: // the same, if we hear of it before the recover timer ends
-			actions := c.dropFresh()
-			c.fresh = false
-			return c, actions, true
 		}
 		return fail(c, in, codeSDPNotSent, ByLine, in.Cause, failure("the call could not be taken back", in.Err))
 	case OnLineLost:

@@ -289,7 +289,7 @@ func strikeAll(t *testing.T, r *rand.Rand) {
 		}
 		time.Sleep(time.Duration(r.IntN(40)) * time.Second)
 		registered(what)
-		time.Sleep(5 * time.Second) // for what is given back
+		time.Sleep(15 * time.Second) // for what is given back, and told late
 		synctest.Wait()
 		after := answered(d.live(t))
 		for _, id := range talking {
