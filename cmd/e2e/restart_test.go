@@ -96,7 +96,7 @@ func TestGatewayRestarts(t *testing.T) {
 	if n := len(l.keptReports(t, "door1")); n != 1 {
 		t.Errorf("%d reports on the disk", n)
 	}
-	eventually(t, 20*time.Second, "the new gateway has the report", func() bool { return len(l.stats(t)["door1"].Reports) == 1 })
+	eventually(t, 90*time.Second, "the new gateway has the report", func() bool { return len(l.stats(t)["door1"].Reports) == 1 })
 	eventually(t, 20*time.Second, "the device is idle", func() bool { return l.status(t, "door1").Indicator.Name == "idle" })
 }
 
