@@ -58,7 +58,7 @@ test: test-deps ## format, vet, all tests, each fuzz target for FUZZTIME, the pu
 	GOARCH=386 CGO_ENABLED=0 go test $(TESTFLAGS) $(pure)
 	@$(MAKE) --no-print-directory fuzz
 
-test-long: test-deps ## what takes long (20 minutes): calls of 15 minutes over coturn, a million random calls
+test-long: test-deps ## what takes long (40 minutes): calls of 15 minutes over coturn, a million random calls, the protocol spoilt bit by bit
 	$(env) SIDETONE_LONG=1 go test -count=1 -p 1 -v -timeout 60m $(TESTFLAGS) $(long)
 
 test-race: test-deps ## all tests under the race detector

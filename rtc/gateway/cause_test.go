@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 // Causes are known by their text, else by their number, and those that a client may give are passed on.
@@ -36,5 +37,12 @@ func TestCauseOf(t *testing.T) {
 		if got := fmt.Sprintf("%s %d %d", c.text, c.code, c.sipCode); got != c.want {
 			t.Errorf("%s, want %s", got, c.want)
 		}
+	}
+}
+
+// FreeSWITCH's times, which tests shorten or wait for at least.
+func TestVertoTimes(t *testing.T) {
+	if idlePing != 30*time.Second || readyDelay != 100*time.Millisecond {
+		t.Errorf("pings after %v, ready after %v", idlePing, readyDelay)
 	}
 }
