@@ -37,7 +37,7 @@ const (
 
 // Config bounds the delay that the buffer adds to that of the fastest packet. Zero values mean the defaults.
 type Config struct {
-	Start time.Duration // until enough is known; 40 ms
+	Start time.Duration // the least until enough is known; 20 ms
 	Min   time.Duration // 0
 	Max   time.Duration // 400 ms
 }
@@ -139,7 +139,7 @@ type Buffer struct {
 // New makes an empty buffer.
 func New(c Config) *Buffer {
 	if c.Start == 0 {
-		c.Start = 40 * time.Millisecond
+		c.Start = 20 * time.Millisecond
 	}
 	if c.Max == 0 {
 		c.Max = 400 * time.Millisecond

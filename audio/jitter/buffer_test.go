@@ -82,8 +82,8 @@ func TestRidesThroughABusyMachine(t *testing.T) {
 
 func TestFallsToTheMinimum(t *testing.T) {
 	p := player{b: New(Config{}), trace: schedule(1000, steady)}
-	p.play(8 * time.Second)
-	if o := p.play(18 * time.Second); o.delay() > 20*ms || o.lost+o.longer+o.shorter > 0 {
+	p.play(14 * time.Second)
+	if o := p.play(19 * time.Second); o.delay() > 20*ms || o.lost+o.longer+o.shorter > 0 {
 		t.Errorf("delay %v, %+v", o.delay(), o)
 	}
 }
@@ -138,7 +138,7 @@ func TestSpikeIsForgottenSoon(t *testing.T) {
 		return 0
 	})
 	p := player{b: New(Config{}), trace: trace}
-	p.play(15 * time.Second)
+	p.play(16 * time.Second)
 	before := p.play(20 * time.Second)
 	during := p.play(22300 * ms)
 	if lost := time.Duration(during.lost) * 20 * ms / 960; lost < 200*ms || lost > 300*ms {
@@ -164,16 +164,16 @@ func TestStallsAreLearned(t *testing.T) {
 }
 
 func TestBurstOfLossKeepsTheDelay(t *testing.T) {
-	p := player{b: New(Config{}), trace: schedule(700, func(i int) time.Duration {
-		if i >= 500 && i < 520 {
+	p := player{b: New(Config{}), trace: schedule(1200, func(i int) time.Duration {
+		if i >= 1010 && i < 1030 {
 			return -1
 		}
 		return 0
 	})}
-	p.play(8 * time.Second)
-	before := p.play(10 * time.Second)
-	during := p.play(11 * time.Second)
-	after := p.play(13 * time.Second)
+	p.play(15 * time.Second)
+	before := p.play(20 * time.Second)
+	during := p.play(21 * time.Second)
+	after := p.play(23 * time.Second)
 	if during.lost != 20*960 || during.longer+during.shorter > 0 {
 		t.Errorf("20 packets lost, %d samples concealed", during.lost)
 	}
@@ -221,7 +221,7 @@ func TestAnotherStream(t *testing.T) {
 			t.Errorf("%s: %d restarts, want 1", name, s.Restarts)
 		}
 		// What was buffered of the old stream is given up, and the new one starts with its own delay.
-		if p.plays < 385 || p.lost > 0 || p.b.Target() > 40*ms {
+		if p.plays < 385 || p.lost > 0 || p.b.Target() > 20*ms {
 			t.Errorf("%s: played %d of 400, lost %d, target %v", name, p.plays, p.lost, p.b.Target())
 		}
 	}

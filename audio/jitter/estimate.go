@@ -20,10 +20,12 @@ const (
 	// differ by. What is more is not the clock but the network.
 	drift = int64(10 * time.Second)
 
-	// doubt is the time in which the starting delay is let go of.
-	doubt = 4 * time.Second
 	// reach is what stretching what is there makes up for before anything is concealed.
 	reach = 1 // bin
+
+	// doubt is how long the starting delay is the least: what a network is like shows in some seconds, and a call's first
+	// words are not the place to change its delay for little.
+	doubt = 12 * time.Second
 )
 
 // estimator learns how late packets come, relative to the fastest, and chooses the delay with the least conversational
@@ -183,10 +185,12 @@ func (e *estimator) choose() {
 	e.target = min(max(e.needed, e.floor()), int64(e.cfg.Max))
 }
 
-// floor is the least delay, which falls from that at the start.
+// floor is the least delay that is chosen now.
 func (e *estimator) floor() int64 {
-	left := max(int64(doubt)-(e.last-e.began), 0)
-	return max(int64(e.cfg.Min), int64(e.cfg.Start)*left/int64(doubt))
+	if e.last-e.began < int64(doubt) {
+		return int64(max(e.cfg.Start, e.cfg.Min))
+	}
+	return int64(e.cfg.Min)
 }
 
 // cost of a delay, in thousandths of R. Beyond the bounds it is prohibitive.

@@ -15,6 +15,7 @@ const (
 	// intolerable is the excess that is not played away but skipped.
 	intolerable = 500 * time.Millisecond
 	// likely is the chance, in millionths, from which on what is there is made longer for a packet that may be late.
+	// To be wrong costs a moment's stretch, to be late a hole.
 	likely = million / 16
 	// maxAhead is how far above its target the delay may go while packets are waited for.
 	maxAhead = 80 * time.Millisecond

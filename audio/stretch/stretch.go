@@ -13,10 +13,10 @@ const (
 
 	// full is a similarity of 1, in its square.
 	full = 1 << 10
-	// similar is what is needed to change sound that nobody must hear to be changed: a correlation of 0.8.
-	similar = full * 64 / 100
-	// passable is what is needed when there is no choice: 0.3.
-	passable = full * 9 / 100
+	// similar is what is needed to change sound that nobody must hear to be changed: a correlation of 0.9.
+	similar = full * 81 / 100
+	// passable is what is needed when there is no choice: 0.6.
+	passable = full * 36 / 100
 	// faint is the mean square of -50 dBFS: below that any change goes unheard.
 	faint = 5000
 
