@@ -36,7 +36,7 @@ func init() { // not above: the sub-commands use tool
 		{Name: "up", Args: "[--json] [--dir D] [--listen HOST:PORT] [--advertise ADDR] [--token-life 24h] [--turns-port 443] [--log LEVEL]", About: "start the lab; SIGTERM or Ctrl-C ends it", Run: up},
 		{Name: "demo", Args: "[--speech WAV] [--sidetone BIN] [--dir D]", About: "start a lab and a device; without a terminal: one call, and its report", Run: demo},
 		{Name: "token", Args: "NAME [--dir D]", About: "print a JWT for a client; a name without a credential gets one", Run: token},
-		{Name: "ring", Args: "NAME [--from tone] [--dir D]", About: "make a destination (echo, tone, concierge) call a registered client", Run: ring},
+		{Name: "ring", Args: "NAME [--from tone] [--dir D]", About: "make a destination (echo, tone, pcmu, concierge) call a registered client", Run: ring},
 		{Name: "stats", Args: "[--json] [--dir D]", About: "what the lab knows of its clients: TURN bytes, candidates, calls, reports", Run: stats},
 		{Name: "report", Args: "[CALL] [--json] [--dir D]", About: "the call reports that the gateway took, each put together from its parts; alone: list", Run: reportCommand},
 		{Name: "transfer", Args: "CALL --to NAME [--dir D]", About: "connect the client of that call to another client or a destination", Run: transfer},
