@@ -66,6 +66,9 @@ func sineTone(ctx context.Context, l line) {
 	}
 }
 
+// maxWanted digits wait to be said by the concierge.
+const maxWanted = 32
+
 // concierge greets, then echoes; it answers each digit by the same one.
 func concierge(ctx context.Context, l line) {
 	if !l.connected(ctx) {
@@ -97,9 +100,12 @@ func concierge(ctx context.Context, l line) {
 	pace := startPace()
 	defer pace.stop()
 	say := s.sound(&recording{frames: words}, len(words))
-	var wanted []string // digits that wait to be said
+	var wanted []string // digits that wait to be said; the first one is being said
 	key := func(d string) {
 		l.sendDigit(d)
+		if len(wanted) == maxWanted {
+			return // who dials that fast is told by signalling alone
+		}
 		if wanted = append(wanted, d); len(wanted) > 1 {
 			return
 		}
@@ -136,7 +142,10 @@ func concierge(ctx context.Context, l line) {
 					wanted = wanted[1:]
 				}
 				if len(wanted) > 0 {
-					say, _ = s.key(wanted[0])
+					if say, err = s.key(wanted[0]); err != nil {
+						l.log.Error("no digit", "err", err)
+						wanted = nil
+					}
 				}
 			}
 		}
