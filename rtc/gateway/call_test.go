@@ -43,12 +43,8 @@ func (p *phone) run() []sent {
 // intact sends the schedule from one phone and compares what comes to the other.
 func intact(t *testing.T, from, to *phone) {
 	t.Helper()
-	want := from.run()
-	for _, s := range want {
-		from.send(s)
-		time.Sleep(2 * time.Millisecond) // loopback keeps order, but pion's first packets pass through another goroutine
-	}
-	for i, want := range want {
+	for i, want := range from.run() {
+		from.send(want) // one after the other: pion's first packets pass through another goroutine
 		got := to.receive()
 		if got.SequenceNumber != want.seq || got.Timestamp != want.stamp || got.Marker != want.marker ||
 			string(got.Payload) != want.payload || to.codecOf(got) != want.codec {
@@ -481,7 +477,7 @@ func TestICERestart(t *testing.T) {
 		t.Fatalf("result is %s", dump(r))
 	}
 	p.remote(webrtc.SDPTypeAnswer, r.SDP)
-	time.Sleep(200 * time.Millisecond) // checks on the new path
+	w.selected(id, p)
 	intact(t, p, p)
 	if f := w.answer(w.request(verto.Modify, verto.ClientCallParams{Action: "updateMedia", SDP: "x", Dialog: dialog(id, "")})); f.Error == nil {
 		t.Error("nonsense was taken for an ICE restart")

@@ -502,6 +502,26 @@ func (w *wire) up(callID string) {
 	}
 }
 
+// selected waits until both ends of a call's media have a way, which an ICE restart takes from them.
+func (w *wire) selected(callID string, p *phone) {
+	w.t.Helper()
+	gateway := w.lab.leg(w.name, callID).port.current.Load().pc
+	for limit := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		found := 0
+		for _, pc := range []*webrtc.PeerConnection{p.PeerConnection, gateway} {
+			if pair, err := pc.GetSenders()[0].Transport().ICETransport().GetSelectedCandidatePair(); err == nil && pair != nil {
+				found++
+			}
+		}
+		switch {
+		case found == 2:
+			return
+		case time.Now().After(limit):
+			w.t.Fatal("no way was found")
+		}
+	}
+}
+
 func (w *wire) hangUp(callID, cause string, code int) {
 	w.t.Helper()
 	var r verto.CallResult

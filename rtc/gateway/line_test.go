@@ -115,7 +115,7 @@ func TestCut(t *testing.T) {
 }
 
 func TestHalfDead(t *testing.T) {
-	l := startLab(t, func(c *Config) { c.PingInterval = 100 * time.Millisecond })
+	l := startLab(t, func(c *Config) { c.PingInterval = 500 * time.Millisecond })
 	w := l.login(t, "door1")
 	w.expect(verto.Ping)
 	l.HalfDead(true)

@@ -77,11 +77,11 @@ func TestTone(t *testing.T) {
 	l := startLab(t)
 	w := l.login(t, "door1")
 	p := newPhone(t)
-	w.call("tone", p)
 	begin := time.Now()
+	w.call("tone", p)
 	e := newEar(t, p)
 	first := e.hear(50)
-	if took := time.Since(begin); took < 500*time.Millisecond {
+	if took := time.Since(begin); took < 900*time.Millisecond {
 		t.Errorf("a second of sound came in %v: it is not paced", took)
 	}
 	if !first.Marker {
@@ -249,15 +249,16 @@ func TestConciergeSpeaksDigitsWithoutEvents(t *testing.T) {
 	p.receive() // it speaks: the digit interrupts it
 	w.ask(verto.Info, verto.ClientCallParams{DTMF: "1", Dialog: dialog(id, "")}, nil)
 	w.expect(verto.Info)
-	for len(p.in) > 0 {
-		<-p.in
-	}
+	const part = 4 // frames; the digit lasts 8, and the test may be late or early for it
 	e := newEar(t, p)
-	e.hear(7)
-	heard := e.pcm[2*960:]
-	if row, column := level(heard, 48000, 697), level(heard, 48000, 1209); row < 0.02 || column < 0.02 {
-		t.Errorf("697 Hz at %.3f, 1209 Hz at %.3f: no digit 1", row, column)
+	for range 100 / part {
+		e.pcm = e.pcm[:0]
+		e.hear(part)
+		if level(e.pcm, 48000, 697) > 0.05 && level(e.pcm, 48000, 1209) > 0.05 && level(e.pcm, 48000, 941) < 0.02 {
+			return
+		}
 	}
+	t.Error("697 and 1209 Hz were not heard: no digit 1")
 }
 
 func TestRingFromTone(t *testing.T) {
