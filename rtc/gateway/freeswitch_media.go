@@ -3,6 +3,7 @@ package gateway
 import (
 	"crypto/rand"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"regexp"
 	"strings"
@@ -26,19 +27,31 @@ var freeSWITCHCodecs = []webrtc.RTPCodecParameters{
 	}},
 }
 
+// FreeSWITCH's ports for media. They lie below those that a kernel gives to whoever asks for any: nobody but a gateway takes
+// one while it is free for a moment.
+const firstPort, lastPort = 16384, 32767
+
 // fixTransport gives a peer one port, one ICE name and one password for its life: an ICE restart is answered with the old
 // ones. pion closes its socket before it gathers anew, and then finds the same port free.
 func fixTransport(s *webrtc.SettingEngine, listen net.IP) error {
-	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: listen})
+	port, err := freePort(listen)
 	if err != nil {
-		return fmt.Errorf("a port for media: %w", err)
-	}
-	port := uint16(conn.LocalAddr().(*net.UDPAddr).Port)
-	if err := conn.Close(); err != nil {
 		return fmt.Errorf("a port for media: %w", err)
 	}
 	s.SetICECredentials(rand.Text()[:16], rand.Text())
 	return s.SetEphemeralUDPPortRange(port, port)
+}
+
+// freePort picks any of the ports that is free now. Calls that begin at the same moment do not try the same ones.
+func freePort(listen net.IP) (port uint16, err error) {
+	for range 100 {
+		port = uint16(firstPort + mathrand.IntN(lastPort-firstPort+1))
+		var conn *net.UDPConn
+		if conn, err = net.ListenUDP("udp", &net.UDPAddr{IP: listen, Port: int(port)}); err == nil {
+			return port, conn.Close()
+		}
+	}
+	return 0, err
 }
 
 var (

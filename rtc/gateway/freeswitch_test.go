@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,9 @@ func strange(t *testing.T, sdp string, offer bool) {
 			ports[f[1]] = map[string]bool{}
 		}
 		ports[f[1]][f[5]] = true
+		if n, err := strconv.Atoi(f[5]); err != nil || n < firstPort || n > lastPort {
+			t.Errorf("port %s is none of FreeSWITCH's", f[5])
+		}
 	}
 	if len(ports["1"]) == 0 || dump(ports["1"]) != dump(ports["2"]) {
 		t.Errorf("candidates are not there for RTCP as well:\n%s", sdp)
