@@ -88,10 +88,57 @@ func TestOtherSoundFails(t *testing.T) {
 		if r := CompareSpeech(in, out); r.Err() == nil {
 			t.Errorf("%s passes: %v", name, r)
 		}
+		if r := CompareMoved(in, out); r.Err() == nil {
+			t.Errorf("%s passes where sound may move: %v", name, r)
+		}
 	}
 	if r := CompareSpeech(in, hole); len(r.Gaps) != 1 || r.Gaps[0].Duration < 37*time.Millisecond || r.Gaps[0].Duration > 50*time.Millisecond {
 		t.Errorf("the hole of 40 ms is reported as %v", r.Gaps)
 	}
+}
+
+// What a playout buffer moves is the same speech, but for CompareSpeech. What it leaves out is not.
+func TestMovedSpeechPasses(t *testing.T) {
+	in := Speech(1, 10*time.Second)
+	const ms = second / 1000
+	insert := func(pcm []int16, at, n int) []int16 { return slices.Insert(slices.Clone(pcm), at, make([]int16, n)...) }
+	quiet := func(from int) int { // where nobody notices
+		best, at := math.Inf(1), from
+		for i := from; i < from+second; i += second / 100 {
+			if l := Level(in[i : i+second/20]); l < best {
+				best, at = l, i
+			}
+		}
+		return at
+	}
+	later := insert(delayed(in, 47*ms, 0.7), quiet(4*second)+47*ms, 40*ms)
+	earlier := slices.Delete(slices.Clone(in), quiet(6*second), quiet(6*second)+30*ms)
+	slower := stretched(in, 3*second, 80*ms)
+	for name, out := range map[string][]int16{"later": later, "earlier": earlier, "later by and by": slower, "not moved": delayed(in, 47*ms, 1)} {
+		r := CompareMoved(in, out)
+		if err := r.Err(); err != nil || (r.Moved < 20*time.Millisecond) != (name == "not moved") {
+			t.Errorf("%s: %v\n%v", name, err, r)
+		}
+		if r := CompareSpeech(in, out); (r.Err() == nil) != (name == "not moved") {
+			t.Errorf("%s: CompareSpeech says %v", name, r)
+		}
+	}
+	for name, n := range map[string]int{"an eighth of a second": 125 * ms, "half a second": second / 2} {
+		if r := CompareMoved(in, slices.Delete(slices.Clone(in), 5*second, 5*second+n)); r.Err() == nil {
+			t.Errorf("%s is missing: %v", name, r)
+		}
+	}
+}
+
+// stretched says in longer by n samples, from a sample on, 5 ms of 100 twice.
+func stretched(in []int16, from, n int) (out []int16) {
+	const ms = second / 1000
+	out = slices.Clone(in[:from])
+	for ; n > 0; n -= 5 * ms {
+		out = append(out, in[from:from+100*ms]...)
+		from += 95 * ms
+	}
+	return append(out, in[from+5*ms:]...)
 }
 
 // loudest finds a tenth of a second that is loud throughout.

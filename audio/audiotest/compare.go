@@ -13,9 +13,10 @@ import (
 
 // What CompareSpeech's Report calls the same speech.
 const (
-	MinCorrelation = 0.9                   // of each band's envelopes
-	MaxLevel       = 6.0                   // dB, up or down
-	MaxGap         = 20 * time.Millisecond // of silence that the input lacks
+	MinCorrelation = 0.9                    // of each band's envelopes
+	MaxLevel       = 6.0                    // dB, up or down
+	MaxGap         = 20 * time.Millisecond  // of silence that the input lacks
+	MaxMoved       = 100 * time.Millisecond // of the lag on the way, in sum
 )
 
 // Report says how far out is the speech in.
@@ -30,6 +31,8 @@ type Report struct {
 	Level float64
 	// Gaps are silences of more than MaxGap in out where in has sound, in out's time.
 	Gaps []Gap
+	// Moved is by how much the lag changed on the way, in sum; see CompareMoved.
+	Moved time.Duration
 }
 
 // Gap is a hole in what was heard.
@@ -50,6 +53,9 @@ func (r Report) Err() error {
 	if !(math.Abs(r.Level) <= MaxLevel) {
 		errs = append(errs, fmt.Errorf("level changed by %.1f dB, want at most %g", r.Level, MaxLevel))
 	}
+	if r.Moved > MaxMoved {
+		errs = append(errs, fmt.Errorf("the sound moved by %v in sum, want at most %v", r.Moved, MaxMoved))
+	}
 	for _, g := range r.Gaps {
 		errs = append(errs, fmt.Errorf("a gap of %v at %v that the input lacks", g.Duration, g.Start))
 	}
@@ -62,7 +68,7 @@ func (r Report) String() string {
 	for _, v := range r.Correlation {
 		fmt.Fprintf(&c, " %.3f", v)
 	}
-	return fmt.Sprintf("lag %v, overlap %v, bands%s, level %+.1f dB, gaps %v", r.Lag, r.Overlap, c.String(), r.Level, r.Gaps)
+	return fmt.Sprintf("lag %v, moved %v, overlap %v, bands%s, level %+.1f dB, gaps %v", r.Lag, r.Moved, r.Overlap, c.String(), r.Level, r.Gaps)
 }
 
 // CompareSpeech finds in within out, whatever the delay, and measures how much of it is there.

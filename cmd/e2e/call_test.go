@@ -54,7 +54,7 @@ func wholeEcho(t *testing.T, said []int16, config, protocol string, args []strin
 		if relay := report.Path.Local.CandidateType == "relay"; relay != (protocol != "") || report.Path.RelayProtocol != protocol {
 			t.Errorf("path %+v", report.Path)
 		}
-		cmp := audiotest.CompareSpeech(said, heard)
+		cmp := audiotest.CompareMoved(said, heard)
 		err := cmp.Err()
 		if report.Quality.MOS < 4 {
 			err = errors.Join(err, fmt.Errorf("MOS %.2f", report.Quality.MOS))

@@ -175,7 +175,7 @@ func whole(t *testing.T, said, heard []int16, active time.Time, stalls []stall) 
 	for at := 0; at+2*n <= len(said) || at == 0; at += n {
 		end := min(at+n, len(said))
 		from := min(max(at+lag-n/10, 0), len(heard))
-		cmp := audiotest.CompareSpeech(said[at:end], heard[from:min(end+lag+n/10, len(heard))])
+		cmp := audiotest.CompareMoved(said[at:end], heard[from:min(end+lag+n/10, len(heard))])
 		pieces++
 		if err := cmp.Err(); err != nil {
 			begin := active.Add(samples(at))
