@@ -20,13 +20,17 @@ import (
 	"sidetone/rtc/verto"
 )
 
-func (a *Appliance) lineConfig(roots *x509.CertPool) verto.Config {
-	dialect := verto.Telnyx
+// dialect is what the line's platform speaks.
+func (a *Appliance) dialect() verto.Dialect {
 	if a.cfg.Line.Dialect == verto.FreeSWITCH.Name {
-		dialect = verto.FreeSWITCH
+		return verto.FreeSWITCH
 	}
+	return verto.Telnyx
+}
+
+func (a *Appliance) lineConfig(roots *x509.CertPool) verto.Config {
 	cfg := verto.Config{
-		URL: a.cfg.Line.URL, Dialect: dialect, Region: a.cfg.Line.Region, UserAgent: "sidetone/" + a.opt.Version,
+		URL: a.cfg.Line.URL, Dialect: a.dialect(), Region: a.cfg.Line.Region, UserAgent: "sidetone/" + a.opt.Version,
 		TLS:    &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, Time: a.clock.Now},
 		Logger: a.log,
 	}

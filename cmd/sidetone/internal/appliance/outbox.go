@@ -58,18 +58,16 @@ func newOutbox(dir string, platform reportTaker, own bool, log *slog.Logger) *ou
 // waiting is a file of the outbox.
 type waiting struct {
 	CallID     string          `json:"call_id"`
-	ReportID   string          `json:"call_report_id"`
+	ReportID   string          `json:"call_report_id,omitempty"` // empty: the line had none when the call ended
 	VoiceSDKID string          `json:"voice_sdk_id,omitempty"`
 	Time       time.Time       `json:"time"`
 	Body       json.RawMessage `json:"body"`
 }
 
-// put takes a report in; none, when the line's platform wants none.
+// put takes a report in. A call that ends because the line came back without it ends before the line has an id for its
+// report again: then the report waits for that.
 func (o *outbox) put(callID string, r *quality.Report) error {
 	session := o.platform.Session()
-	if session.CallReportID == "" {
-		return nil
-	}
 	body, err := r.Fit(maxUpload)
 	if err != nil {
 		return err
@@ -196,6 +194,9 @@ func (o *outbox) ours(name string) bool {
 	return !o.own || o.mine[name]
 }
 
+// errNoID: the line was lost meanwhile.
+var errNoID = errors.New("the line has no id for call reports")
+
 // errUnreadable is a file that is none of ours, or was damaged.
 var errUnreadable = errors.New("the file cannot be read")
 
@@ -221,17 +222,26 @@ func (o *outbox) send(ctx context.Context, path string) error {
 		return err
 	}
 	var w waiting
-	if err := json.Unmarshal(b, &w); err != nil || len(w.Body) == 0 || w.ReportID == "" {
+	if err := json.Unmarshal(b, &w); err != nil || len(w.Body) == 0 {
 		return errUnreadable
 	}
 	if age := time.Since(w.Time); age > outboxAge {
 		return fmt.Errorf("%w: it is %s old", errUnreadable, age.Round(time.Hour))
 	}
-	u := verto.Upload{CallID: w.CallID, ReportID: w.ReportID, VoiceSDKID: w.VoiceSDKID, Body: w.Body}
-	err = o.platform.UploadReport(ctx, u)
-	if now := o.platform.Session(); final(err) && now.CallReportID != "" && now.CallReportID != u.ReportID {
-		u.ReportID, u.VoiceSDKID = now.CallReportID, now.VoiceSDKID
-		err = o.platform.UploadReport(ctx, u)
+	upload := func(reportID, voiceSDKID string) error {
+		return o.platform.UploadReport(ctx, verto.Upload{CallID: w.CallID, ReportID: reportID, VoiceSDKID: voiceSDKID, Body: w.Body})
 	}
-	return err
+	if w.ReportID != "" {
+		if err = upload(w.ReportID, w.VoiceSDKID); !final(err) {
+			return err
+		}
+	}
+	switch now := o.platform.Session(); now.CallReportID {
+	case "":
+		return errNoID
+	case w.ReportID:
+		return err
+	default:
+		return upload(now.CallReportID, now.VoiceSDKID)
+	}
 }

@@ -164,6 +164,24 @@ func TestOutboxTriesAgain(t *testing.T) {
 	})
 }
 
+// A call that ends because the platform forgot it ends before the line is registered again.
+func TestOutboxBeforeTheLineIsBack(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		p := &platform{}
+		withOutbox(t, dir, p, false, func(o *outbox) {
+			put(t, o, segment(0))
+			synctest.Wait()
+			p.set(func(p *platform) { p.session = verto.Session{CallReportID: "r2", VoiceSDKID: "V2"} })
+			o.wake()
+			synctest.Wait()
+		})
+		if n := left(t, dir); n != 0 || !slices.Equal(p.calls(t), []string{"c 0 r2"}) || p.taken[0].VoiceSDKID != "V2" {
+			t.Errorf("%d wait, taken %v", n, p.taken)
+		}
+	})
+}
+
 // The platform's refusals: for good, for its having forgotten the call's line, for later.
 func TestOutboxRefusals(t *testing.T) {
 	for name, c := range map[string]struct {

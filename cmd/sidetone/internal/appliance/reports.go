@@ -47,8 +47,11 @@ func (a *Appliance) report(callID string, whole, last *quality.Report) {
 	a.upload(callID, last)
 }
 
-// upload leaves a report, or a part of one, to the outbox.
+// upload leaves a report, or a part of one, to the outbox. A FreeSWITCH takes none.
 func (a *Appliance) upload(callID string, r *quality.Report) {
+	if !a.dialect().HasGatewayState {
+		return
+	}
 	if err := a.outbox.put(callID, r); err != nil {
 		a.log.Error("call report does not go to the platform", "call_id", callID, "err", err)
 	}
