@@ -99,7 +99,6 @@ func TestGatewayRestarts(t *testing.T) {
 	// What the device had when the line was lost goes out as a part of its own; the end comes once.
 	eventually(t, 90*time.Second, "the new gateway has the report", func() bool {
 		parts := l.tookOf(t, "door1", active.CallID)
-		t.Logf("the new gateway took %d parts", len(parts))
 		return len(parts) > 0 && parts[len(parts)-1].Final
 	})
 	if parts := l.tookOf(t, "door1", active.CallID); len(parts) != 2 || parts[0].Final || *parts[0].Segment != 0 || *parts[1].Segment != 1 {
