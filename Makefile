@@ -14,7 +14,7 @@ env := . buildroot/env.sh &&
 rooms := $(wildcard audio board cmd ota provisioning rtc)
 
 # Packages without cgo, which also run on 32 bits: what counts samples, times and bytes must not count on 64.
-pure := ./audio ./audio/jitter ./audio/tone ./board/... ./provisioning/... ./rtc/call/... ./rtc/quality ./rtc/verto
+pure := ./audio ./audio/echo ./audio/jitter ./audio/tone ./board/... ./provisioning/... ./rtc/call/... ./rtc/quality ./rtc/verto
 
 # Tests with sound, media or whole programs in them run in real time: one package at a time, after all others.
 alone := ./audio/device ./rtc/gateway/... ./rtc/media ./cmd/e2e
@@ -78,8 +78,9 @@ fuzz: deps ## run every fuzz target for FUZZTIME each (make fuzz FUZZTIME=1m); F
 bench: build ## run the benchmarks (BENCH= chooses)
 	$(env) go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
-bench-audio: build ## play recorded and made schedules of packets, offline: delay, concealment, quality, beside NetEQ
+bench-audio: build ## play recorded and made schedules of packets, offline, beside NetEQ; cancel echoes in made rooms
 	@bin/sidetone-bench table --traces audio/audiotest/testdata/traces --in audio/audiotest/testdata/speech.wav
+	@bin/sidetone-bench echo --rooms
 
 speech: ## make the speech WAVs again (needs espeak-ng and sox)
 	buildroot/speech.sh

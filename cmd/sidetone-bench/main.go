@@ -1,5 +1,5 @@
 // Command sidetone-bench measures what the device does to sound, offline and in virtual time: the playout of any
-// schedule of packets through the same receiver and sender that a call has.
+// schedule of packets through the same receiver and sender that a call has, and echo cancellers in made rooms.
 package main
 
 import (

@@ -152,6 +152,9 @@ func TestWrongWords(t *testing.T) {
 		{exitFailed, []string{"play", "--trace", trace, "--in", trace}},
 		{exitFailed, []string{"play", "--trace", trace, "--in", speech, "--codec", "mp3"}},
 		{exitFailed, []string{"trace", "--kind", "good", "--out", filepath.Join(t.TempDir(), "t.csv")}},
+		{exitUsage, []string{"echo", "--far", speech}},
+		{exitFailed, []string{"echo", "--far", speech, "--mic", speech, "--canceller", "none such"}},
+		{exitFailed, []string{"room", "--rt60", "99", "--far", "a", "--near", "b", "--mic", "c"}},
 		{exitOK, []string{"help"}},
 		{exitOK, []string{"play", "-h"}},
 	} {

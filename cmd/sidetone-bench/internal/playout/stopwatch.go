@@ -1,13 +1,17 @@
 package playout
 
-import "time"
+import (
+	"time"
+
+	"sidetone/cmd/sidetone-bench/internal/cpu"
+)
 
 // stopwatch adds up the CPU time of the engine, which stays on one thread.
 type stopwatch struct{ total time.Duration }
 
 // run counts what f takes.
 func (s *stopwatch) run(f func()) {
-	began := threadTime()
+	began := cpu.ThreadTime()
 	f()
-	s.total += threadTime() - began
+	s.total += cpu.ThreadTime() - began
 }

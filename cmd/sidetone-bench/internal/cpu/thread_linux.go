@@ -1,4 +1,5 @@
-package playout
+// Package cpu tells what work costs.
+package cpu
 
 import (
 	"time"
@@ -6,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// threadTime is the CPU time of the calling thread.
-func threadTime() time.Duration {
+// ThreadTime is the CPU time of the calling thread.
+func ThreadTime() time.Duration {
 	var t unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t) != nil {
 		return 0
