@@ -3,6 +3,7 @@ package cli
 import (
 	"flag"
 	"fmt"
+	"io"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -29,6 +30,8 @@ var neteq = map[string]struct{ buffer, overFastest, concealed float64 }{
 const (
 	heads  = "  buffer   p95 | over fastest  aligned | concealed stretched  by FEC    lost | quality  conv. | CPU ms/s"
 	length = time.Minute
+
+	recorded = "recorded" // name of the schedules that were not made
 )
 
 // row is a run in a line, under heads.
@@ -38,6 +41,13 @@ func row(r *playout.Result) string {
 		100*r.Lost, r.Quality, r.Conversational, r.CPU)
 }
 
+// run is one schedule played.
+type run struct {
+	kind, name, fec string
+	schedule        audiotest.Schedule
+	result          *playout.Result
+}
+
 // table plays many schedules.
 func table(e env, set *flag.FlagSet, args []string) error {
 	dir := set.String("traces", "", "the `directory` of recorded schedules, one CSV file of each kind")
@@ -45,6 +55,7 @@ func table(e env, set *flag.FlagSet, args []string) error {
 	seeds := set.Int("seeds", 5, "how many schedules more of each kind to make")
 	only := set.String("kind", "", "only schedules of this kind")
 	onlyFEC := set.String("fec", "", "only with this FEC")
+	asMarkdown := set.Bool("markdown", false, "print the recorded schedules and the means of the made ones as a table in Markdown")
 	if err := parse(e, set, args, "traces", "in"); err != nil {
 		return err
 	}
@@ -54,18 +65,13 @@ func table(e env, set *flag.FlagSet, args []string) error {
 	}
 	spoken := slices.Repeat(once, int(length/time.Second)*audio.SampleRate/max(len(once), 1)+1)
 
-	type run struct {
-		kind, name, fec string
-		schedule        audiotest.Schedule
-		result          *playout.Result
-	}
 	var runs []*run
 	for _, kind := range audiotest.Networks {
 		if *only != "" && kind != *only {
 			continue
 		}
 		for seed := range *seeds + 1 {
-			name := "recorded"
+			name := recorded
 			var s audiotest.Schedule
 			if seed == 0 {
 				s, err = audiotest.ReadSchedule(filepath.Join(*dir, kind+".csv"))
@@ -103,7 +109,17 @@ func table(e env, set *flag.FlagSet, args []string) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	fmt.Fprintf(e.out, "Delays in ms. Opus 32 kbit/s, complexity 9, a minute each.\n%-23s%s\n", "", heads)
+	if *asMarkdown {
+		markdown(e.out, runs)
+	} else {
+		plain(e.out, runs)
+	}
+	return nil
+}
+
+// plain prints a line for each run.
+func plain(w io.Writer, runs []*run) {
+	fmt.Fprintf(w, "Delays in ms. Opus 32 kbit/s, complexity 9, a minute each.\n%-23s%s\n", "", heads)
 	kind := ""
 	for _, r := range runs {
 		if r.kind != kind {
@@ -113,9 +129,53 @@ func table(e env, set *flag.FlagSet, args []string) error {
 			if n.overFastest > 0 {
 				over = fmt.Sprintf("%6.1f", n.overFastest)
 			}
-			fmt.Fprintf(e.out, "%-9s%-9s%-5s  %6.1f     - |       %s        - |   %6.2f%%\n", kind, "NetEQ", "off", n.buffer, over, n.concealed)
+			fmt.Fprintf(w, "%-9s%-9s%-5s  %6.1f     - |       %s        - |   %6.2f%%\n", kind, "NetEQ", "off", n.buffer, over, n.concealed)
 		}
-		fmt.Fprintf(e.out, "%-9s%-9s%-5s%s\n", r.kind, r.name, r.fec, row(r.result))
+		fmt.Fprintf(w, "%-9s%-9s%-5s%s\n", r.kind, r.name, r.fec, row(r.result))
 	}
-	return nil
+}
+
+// markdown prints the table of docs/media.md.
+func markdown(w io.Writer, runs []*run) {
+	fmt.Fprintln(w, "| schedule | FEC | buffer delay | over the fastest packet | concealed | stretched | from FEC | quality | conversational |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|")
+	kind := ""
+	for i, r := range runs {
+		if r.kind != kind {
+			kind = r.kind
+			n := neteq[kind]
+			over := "-"
+			if n.overFastest > 0 {
+				over = fmt.Sprintf("%.0f ms", n.overFastest)
+			}
+			fmt.Fprintf(w, "| %s, NetEQ | off | %.0f ms | %s | %.2f %% | - | - | - | - |\n", kind, n.buffer, over, n.concealed)
+		}
+		if r.name == recorded {
+			fmt.Fprintf(w, "| %s, recorded | %s | %s |\n", r.kind, r.fec, cells([]*run{r}))
+			continue
+		}
+		same := func(o *run) bool { return o.kind == r.kind && o.fec == r.fec && o.name != recorded }
+		if slices.IndexFunc(runs, same) == i {
+			seeds := slices.DeleteFunc(slices.Clone(runs), func(o *run) bool { return !same(o) })
+			fmt.Fprintf(w, "| %s, mean of %d seeds | %s | %s |\n", r.kind, len(seeds), r.fec, cells(seeds))
+		}
+	}
+}
+
+// cells are the means of runs.
+func cells(runs []*run) string {
+	mean := func(of func(*playout.Result) float64) (sum float64) {
+		for _, r := range runs {
+			sum += of(r.result) / float64(len(runs))
+		}
+		return sum
+	}
+	return fmt.Sprintf("%.1f ms | %.1f ms | %.2f %% | %.1f %% | %.2f %% | %.2f | %.2f",
+		mean(func(r *playout.Result) float64 { return r.BufferDelay.Mean }),
+		mean(func(r *playout.Result) float64 { return r.DelayOverFastest }),
+		100*mean(func(r *playout.Result) float64 { return r.Concealed }),
+		100*mean(func(r *playout.Result) float64 { return r.Stretched }),
+		100*mean(func(r *playout.Result) float64 { return r.FECRecovered }),
+		mean(func(r *playout.Result) float64 { return r.Quality }),
+		mean(func(r *playout.Result) float64 { return r.Conversational }))
 }
