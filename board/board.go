@@ -34,6 +34,7 @@ type Profile struct {
 	Buttons  []Button // those that the board has whatever the config says
 	LED      LED
 	Card     string // the sound card's name; "" lets the config or the system choose
+	NoEcho   bool   // the sound card takes echoes away itself
 }
 
 // Press is a button that was pressed.

@@ -1,4 +1,5 @@
-// Package dsp works on samples with speexdsp, which is linked in statically.
+// Package dsp works on samples: the chain that captured sound goes through, and a resampler. Some of it is speexdsp's, which
+// is linked in statically.
 package dsp
 
 /*

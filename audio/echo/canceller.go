@@ -35,25 +35,37 @@ func New() *Canceller {
 	return &Canceller{reference: newReference(), filter: newKalman(), rest: newSuppressor(), high: 1}
 }
 
-// Process takes the echo of far out of mic, in place. The echo may come up to 250 ms later than far.
-func (c *Canceller) Process(mic, far *audio.Frame) {
+// Play takes the next 20 ms of what is played, as a rule before the 20 ms that are captured in the same time. Where more or
+// less is played than captured, the canceller follows.
+func (c *Canceller) Play(far *audio.Frame) {
+	var in [wide]float64
+	var low [hop]float64
 	for at := 0; at < audio.FrameSamples; at += wide {
-		c.hop((*[wide]int16)(mic[at:]), (*[wide]int16)(far[at:]))
+		for i := range in {
+			in[i] = float64(far[at+i])
+		}
+		c.farLow.process(&low, &in)
+		c.reference.write(&low)
 	}
 }
 
-func (c *Canceller) hop(mic, far *[wide]int16) {
-	var in, out [wide]float64
-	var played, heard, left, echo, clean [hop]float64
-	for i, v := range far {
-		in[i] = float64(v)
+// Capture takes the echo out of mic, in place. An echo may come up to 250 ms later than its sound was given to Play.
+func (c *Canceller) Capture(mic *audio.Frame) {
+	for at := 0; at < audio.FrameSamples; at += wide {
+		c.hop((*[wide]int16)(mic[at:]))
 	}
-	c.farLow.process(&played, &in)
+}
+
+// Close is there for those who must close other cancellers; it does nothing.
+func (c *Canceller) Close() {}
+
+func (c *Canceller) hop(mic *[wide]int16) {
+	var in, out [wide]float64
+	var heard, left, echo, clean [hop]float64
 	for i, v := range mic {
 		in[i] = float64(v)
 	}
 	c.micLow.process(&heard, &in)
-	c.reference.write(&played)
 	c.advance()
 	c.filter.cancel(&left, &echo, &heard)
 	c.reference.faster = c.drift.update(c.filter)
@@ -85,11 +97,17 @@ func (c *Canceller) advance() {
 	}
 	c.reference.read(&far)
 	c.filter.push(&far)
-	if c.reference.ready() >= hop+hop/2 {
+	if c.reference.ready() >= 2*hop+hop/2 {
 		c.reference.read(&far)
 		c.filter.push(&far)
 		c.filter.later()
 	}
+}
+
+// SetDrift tells by how many parts in a million the clock of playback is faster than that of capture, where that is known.
+// The canceller goes on from there.
+func (c *Canceller) SetDrift(ppm float64) {
+	c.drift.faster = max(-MaxDrift, min(MaxDrift, ppm)) * 1e-6
 }
 
 // Drift is by how many parts in a million the clock of playback is found to be faster than that of capture.

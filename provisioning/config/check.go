@@ -236,6 +236,7 @@ func (k *checker) audio(a Audio) {
 	k.sound("audio.capture", a.Capture)
 	k.sound("audio.playback", a.Playback)
 	k.oneOf("audio.processing", a.Processing, "auto", "on", "off")
+	k.oneOf("audio.echo_canceller", a.Canceller, "auto", "kalman", "speexdsp", "none")
 	k.between("audio.ring_volume", a.RingVolume, 0, 100, " %")
 	k.between("audio.bitrate", a.Bitrate, MinBitrate, MaxBitrate, " bit/s")
 	k.between("audio.complexity", a.Complexity, 0, MaxComplexity, "")

@@ -154,9 +154,11 @@ type Audio struct {
 	Capture    string `toml:"capture" path:"wav"`  // auto | null | card:NAME | wav:PATH
 	Playback   string `toml:"playback" path:"wav"` // auto | null | card:NAME | wav:PATH
 	Processing string `toml:"processing"`          // auto | on | off
-	RingVolume int    `toml:"ring_volume"`         // percent
-	Bitrate    int    `toml:"bitrate"`             // bit/s
-	Complexity int    `toml:"complexity"`          // 0..10
+	Canceller  string `toml:"echo_canceller"`      // auto | kalman | speexdsp | none
+	AutoGain   bool   `toml:"auto_gain"`
+	RingVolume int    `toml:"ring_volume"` // percent
+	Bitrate    int    `toml:"bitrate"`     // bit/s
+	Complexity int    `toml:"complexity"`  // 0..10
 	FEC        bool   `toml:"fec"`
 	// Codecs offered, best first: opus, pcmu, pcma.
 	Codecs        []string `toml:"codecs"`

@@ -23,6 +23,8 @@ func Default() *Config {
 			Capture:    "auto",
 			Playback:   "auto",
 			Processing: "auto",
+			Canceller:  "auto",
+			AutoGain:   true,
 			RingVolume: 100,
 			Bitrate:    32000,
 			// What browsers use on ARM: above it the ear hears little and a Pi Zero sweats.

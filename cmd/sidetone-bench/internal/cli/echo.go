@@ -18,7 +18,7 @@ func cancel(e env, set *flag.FlagSet, args []string) error {
 	near := set.String("near", "", "what the microphone heard besides the echo, a WAV `file`; none: nothing")
 	mic := set.String("mic", "", "what the microphone heard, a WAV `file`")
 	out := set.String("out", "", "where to write what is left, in time with --mic: a WAV `file`")
-	name := set.String("canceller", "", strings.Join(echo.Cancellers(), ", ")+"; default sidetone, with --rooms all")
+	name := set.String("canceller", "", strings.Join(echo.Cancellers(), ", ")+"; default kalman, with --rooms all")
 	asJSON := set.Bool("json", false, "print the figures as JSON")
 	change := set.Duration("change-at", 0, "when the path changes, for the time of recovery")
 	rooms := set.Bool("rooms", false, "make rooms and print a table")
@@ -49,7 +49,7 @@ func cancel(e env, set *flag.FlagSet, args []string) error {
 		}
 	}
 	if *name == "" {
-		*name = "sidetone"
+		*name = "kalman"
 	}
 	r, err := echo.Run(*name, pcm[0], pcm[1], pcm[2], *change)
 	if err != nil {

@@ -50,10 +50,10 @@ func TestEchoOfARoom(t *testing.T) {
 			t.Errorf("%s: the near end is %d samples late in what was written", name, best)
 		}
 	}
-	if len(reports) != 3 || reports[0].Canceller != "none" || reports[1].Canceller != "sidetone" {
+	if len(reports) != 3 || reports[0].Canceller != "kalman" || reports[1].Canceller != "none" {
 		t.Fatalf("measured: %d", len(reports))
 	}
-	none, ours, speex := reports[0], reports[1], reports[2]
+	ours, none, speex := reports[0], reports[1], reports[2]
 	if *none.ERLE.Steady > 1 || *none.ERLE.Steady < -1 || none.Recovery != nil {
 		t.Errorf("nothing lowers the echo by %.1f dB", *none.ERLE.Steady)
 	}

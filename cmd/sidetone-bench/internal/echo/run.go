@@ -15,25 +15,23 @@ import (
 
 // canceller is what is measured.
 type canceller interface {
-	Process(mic, far *audio.Frame)
+	Play(far *audio.Frame)
+	Capture(mic *audio.Frame)
 	Latency() int // in samples
 	Close()
 }
 
 type none struct{}
 
-func (none) Process(_, _ *audio.Frame) {}
-func (none) Latency() int              { return 0 }
-func (none) Close()                    {}
-
-type sidetone struct{ *echo.Canceller }
-
-func (sidetone) Close() {}
+func (none) Play(*audio.Frame)    {}
+func (none) Capture(*audio.Frame) {}
+func (none) Latency() int         { return 0 }
+func (none) Close()               {}
 
 // cancellers by name; speexdsp joins where there is cgo.
 var cancellers = map[string]func() (canceller, error){
-	"none":     func() (canceller, error) { return none{}, nil },
-	"sidetone": func() (canceller, error) { return sidetone{echo.New()}, nil },
+	"none":   func() (canceller, error) { return none{}, nil },
+	"kalman": func() (canceller, error) { return echo.New(), nil },
 }
 
 // Cancellers are the names of those that can be measured.
@@ -61,7 +59,8 @@ func Run(name string, far, near, mic []int16, change time.Duration) (*Result, er
 	runtime.ReadMemStats(&before)
 	began := cpu.ThreadTime()
 	for i := range frames {
-		c.Process((*audio.Frame)(in[i*audio.FrameSamples:]), (*audio.Frame)(far[i*audio.FrameSamples:]))
+		c.Play((*audio.Frame)(far[i*audio.FrameSamples:]))
+		c.Capture((*audio.Frame)(in[i*audio.FrameSamples:]))
 	}
 	took := cpu.ThreadTime() - began
 	runtime.ReadMemStats(&after)

@@ -7,19 +7,15 @@ import (
 	"sidetone/audio/dsp"
 )
 
-type speexdsp struct{ *dsp.Chain }
+// chain is the device's.
+type chain struct{ *dsp.Chain }
 
-func (s speexdsp) Process(mic, far *audio.Frame) {
-	s.Played(far)
-	s.Chain.Process(mic)
-}
-
-// Latency is of the preprocessor, whose blocks overlap by a frame.
-func (speexdsp) Latency() int { return audio.FrameSamples }
+func (c chain) Play(f *audio.Frame)    { c.Played(f) }
+func (c chain) Capture(f *audio.Frame) { c.Process(f) }
 
 func init() {
-	cancellers["speexdsp"] = func() (canceller, error) {
-		c, err := dsp.NewChain()
-		return speexdsp{c}, err
+	cancellers[dsp.CancellerSpeex] = func() (canceller, error) {
+		c, err := dsp.NewChain(dsp.Config{Canceller: dsp.CancellerSpeex})
+		return chain{c}, err
 	}
 }

@@ -121,12 +121,23 @@ func New(opt Options) (*Appliance, error) {
 	}
 	a.sound = newSound(soundDeviceOf(cfg.Audio.Capture, cfg.Audio.Playback), a.log)
 	if cfg.Audio.Processing != "off" {
-		if a.chain, err = dsp.NewChain(); err != nil {
+		if a.chain, err = dsp.NewChain(dsp.Config{Canceller: a.canceller(), Gain: cfg.Audio.AutoGain}); err != nil {
 			return nil, err
 		}
 		a.sound.played = a.processing(a.chain.Played)
 	}
 	return a, nil
+}
+
+// canceller names the echo canceller that the config or the board wants.
+func (a *Appliance) canceller() string {
+	switch {
+	case a.cfg.Audio.Canceller != "auto":
+		return a.cfg.Audio.Canceller
+	case a.profile.NoEcho:
+		return dsp.CancellerNone
+	}
+	return dsp.CancellerKalman
 }
 
 // processing lets f have a frame while the device in use is one to be processed.

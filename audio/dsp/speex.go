@@ -18,7 +18,6 @@ import "C"
 
 import (
 	"errors"
-	"sync"
 	"time"
 
 	"sidetone/audio"
@@ -31,27 +30,18 @@ const (
 	noiseSuppress = -15
 	// echoSuppress is how far what is left of an echo is lowered: while the far side speaks alone, and in double talk.
 	echoSuppress, echoSuppressActive = -45, -15
-	// maxAhead is how many frames playback may be ahead of capture. More would put a sound's reference after its echo on
-	// a card whose own buffers are short.
-	maxAhead = 3
 )
 
-// Chain takes the echo of what is played out of what is captured, suppresses what is left of it, and lowers noise, by
-// speexdsp at 48 kHz. The canceller learns a room within some seconds; sounds that come back later than 200 ms stay.
-type Chain struct {
+// speex takes the echo of what is played out of what is captured, suppresses what is left of it, and lowers noise, by
+// speexdsp at 48 kHz. It learns a room within some seconds; sounds that come back later than 200 ms stay.
+type speex struct {
 	echo       *C.SpeexEchoState
 	preprocess *C.SpeexPreprocessState
 	heard, out audio.Frame // of Process
-
-	mu    sync.Mutex
-	ahead [maxAhead]audio.Frame // played, not yet captured; a ring
-	first int
-	n     int
 }
 
-// NewChain makes a chain. Close frees it.
-func NewChain() (*Chain, error) {
-	c := &Chain{
+func newSpeex() (*speex, error) {
+	c := &speex{
 		echo:       C.speex_echo_state_init(audio.FrameSamples, C.int(tail*audio.SampleRate/time.Second)),
 		preprocess: C.speex_preprocess_state_init(audio.FrameSamples, audio.SampleRate),
 	}
@@ -72,45 +62,21 @@ func NewChain() (*Chain, error) {
 	return c, nil
 }
 
-// Played tells what goes to the loudspeaker. It may be called by another goroutine than Process, once for each frame
-// that is captured; what comes in excess, three frames ahead, pushes out the oldest.
-func (c *Chain) Played(f *audio.Frame) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.n == maxAhead {
-		c.first = (c.first + 1) % maxAhead
-		c.n--
-	}
-	c.ahead[(c.first+c.n)%maxAhead] = *f
-	c.n++
-}
+// Play implements canceller. Of two frames for one that is captured, speexdsp knows the second only.
+func (c *speex) Play(f *audio.Frame) { c.heard = *f }
 
-// next takes the oldest frame that was played into heard: silence when there is none.
-func (c *Chain) next() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.n == 0 {
-		c.heard = audio.Frame{}
-		return
-	}
-	c.heard = c.ahead[c.first]
-	c.first = (c.first + 1) % maxAhead
-	c.n--
-}
-
-// Process cleans a captured frame in place. It does not allocate. After Close it does nothing.
-func (c *Chain) Process(f *audio.Frame) {
-	if c.echo == nil {
-		return
-	}
-	c.next()
+// Capture implements canceller.
+func (c *speex) Capture(f *audio.Frame) {
 	C.speex_echo_cancellation(c.echo, (*C.spx_int16_t)(&f[0]), (*C.spx_int16_t)(&c.heard[0]), (*C.spx_int16_t)(&c.out[0]))
 	C.speex_preprocess_run(c.preprocess, (*C.spx_int16_t)(&c.out[0]))
-	*f = c.out
+	*f, c.heard = c.out, audio.Frame{}
 }
 
-// Close frees the chain. It must not run beside Process, and may be called twice.
-func (c *Chain) Close() {
+// Latency implements canceller: the preprocessor's blocks overlap by a frame.
+func (c *speex) Latency() int { return audio.FrameSamples }
+
+// Close implements canceller.
+func (c *speex) Close() {
 	if c.preprocess != nil {
 		C.speex_preprocess_state_destroy(c.preprocess)
 		c.preprocess = nil
