@@ -367,25 +367,27 @@ func TestBadServersDoNotSpoilTheOthers(t *testing.T) {
 func TestDeadServerDoesNotHoldUpTheCall(t *testing.T) {
 	dead := silentUDP(t)
 	lab := newTURNLab(t)
-	for _, policy := range []string{PolicyAll, PolicyRelay} {
-		start := time.Now()
-		a := newPeer(t, Config{Loopback: true, Policy: policy,
-			Servers: append(lab.servers("turn:"+dead), lab.servers(lab.urlUDP)...)})
-		offer, err := a.Offer(t.Context())
-		must(t, err)
-		t.Logf("%s: offer after %v", policy, time.Since(start))
-		if took := time.Since(start); took > 5*time.Second || !strings.Contains(offer, "typ relay") {
-			t.Errorf("%s: offer after %v:\n%s", policy, took, offer)
-		}
+	for name, c := range map[string]struct {
+		policy  string
+		servers []ICEServer
+		want    string
+	}{
+		"all":   {PolicyAll, append(lab.servers("turn:"+dead), lab.servers(lab.urlUDP)...), "typ relay"},
+		"relay": {PolicyRelay, append(lab.servers("turn:"+dead), lab.servers(lab.urlUDP)...), "typ relay"},
+		"alone": {PolicyAll, lab.servers("turn:" + dead), "typ host"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			start := time.Now()
+			a := newPeer(t, Config{Loopback: true, Policy: c.policy, Servers: c.servers})
+			offer, err := a.Offer(t.Context())
+			must(t, err)
+			t.Logf("offer after %v", time.Since(start))
+			if took := time.Since(start); took > 5*time.Second || !strings.Contains(offer, c.want) {
+				t.Errorf("offer after %v:\n%s", took, offer)
+			}
+		})
 	}
-	start := time.Now()
-	a := newPeer(t, Config{Loopback: true, Servers: lab.servers("turn:" + dead)})
-	offer, err := a.Offer(t.Context())
-	must(t, err)
-	if took := time.Since(start); took > 5*time.Second || len(candidates(offer)) == 0 {
-		t.Errorf("offer after %v:\n%s", took, offer)
-	}
-	must(t, a.Close())
 }
 
 // TestFreeSWITCHShapedSDP: neither a=mid nor BUNDLE, profile RTP/SAVPF, component 2; both ways.
@@ -568,6 +570,7 @@ func TestDeadTURNPathDoesNotFreeze(t *testing.T) {
 		after time.Duration // how long the path is dead before Close
 	}{{"at once", 0}, {"while a write hangs", 1500 * time.Millisecond}, {"after the write gave up", 7 * time.Second}} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			p := newTap(t, lab.addrTCP)
 			a := newPeer(t, Config{Loopback: true, Policy: PolicyRelay, Servers: lab.servers("turn:" + p.addr + "?transport=tcp")})
 			b := newPeer(t, loopback)
@@ -612,14 +615,14 @@ func TestDeadTURNPathDoesNotFreeze(t *testing.T) {
 					t.Errorf("packets are counted that did not go: %d, then %d", last.Outbound.PacketsSent, now.Outbound.PacketsSent)
 				}
 			}
-			if slowest > 200*time.Millisecond {
+			if slowest >= writeTimeout/2 { // pion's write hangs until its time-out; a queue takes microseconds
 				t.Errorf("WriteRTP blocked for %v", slowest)
 			}
 			start = time.Now()
 			must(t, a.Close())
 			took := time.Since(start)
 			t.Logf("slowest WriteRTP %v, Close %v, dropped %d", slowest, took, a.out.queue.drops())
-			if took > time.Second {
+			if took > 5*(closePatience+cutPatience) {
 				t.Errorf("Close took %v", took)
 			}
 			select {
