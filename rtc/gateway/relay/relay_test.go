@@ -80,9 +80,12 @@ func TestNamesMayHaveColons(t *testing.T) {
 
 func TestCredentialsExpireForNewAllocationsOnly(t *testing.T) {
 	s := start(t, Config{})
-	cred := s.Credentials("door1", time.Second)
+	cred := s.Credentials("door1", 3*time.Second)
 	relayed := allocate(t, dial(t, s, UDP, cred.Username, cred.Password))
-	time.Sleep(2100 * time.Millisecond)
+	time.Sleep(time.Until(cred.Expires))
+	if _, err := dial(t, s, UDP, cred.Username, cred.Password).Allocate(); err == nil {
+		t.Error("expired credentials made another allocation")
+	}
 	// A new peer needs a new permission, which is authenticated.
 	echoed(t, relayed, echoPeer(t), []byte("still here"))
 }
@@ -139,6 +142,7 @@ func TestBlackhole(t *testing.T) {
 func TestBlackholeFillsTheClientsBuffer(t *testing.T) {
 	for _, transport := range []string{TCP, TLS} {
 		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
 			s := start(t, Config{})
 			conn := dialStream(t, s, transport)
 			blackhole(t, s, transport, true)
