@@ -21,13 +21,28 @@ const speech = "../../audio/audiotest/testdata/speech.wav"
 // callFor is long enough for all of the speech.
 const callFor = "10s"
 
-// echoTries is how often TestEcho may call: a shared machine that stops for a third of a second makes a hole that no
-// buffer fills. What is wrong in the programs is wrong each time.
-const echoTries = 3
+// tries is how often what a call sounded like may be wrong: a shared machine that stops for a third of a second makes a hole
+// that no buffer fills. What is wrong in the programs is wrong each time.
+func tries(t *testing.T, call func() error) {
+	t.Helper()
+	const most = 3
+	for try := 1; ; try++ {
+		err := call()
+		if err == nil {
+			return
+		}
+		if try == most {
+			t.Fatal(err)
+		}
+		t.Logf("try %d: %v", try, err)
+	}
+}
 
 // TestEcho says a sentence to the echo by each way that media can take, and must hear it again.
-func TestEcho(t *testing.T) {
-	l := startLab(t)
+func TestEcho(t *testing.T) { everyWay(t, startLab(t)) }
+
+func everyWay(t *testing.T, l *lab) {
+	t.Helper()
 	said, _, err := audiotest.ReadWAV(speech)
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +64,7 @@ func TestEcho(t *testing.T) {
 // wholeEcho holds that the echo gives back all that was said, over a relay by that protocol, or none.
 func wholeEcho(t *testing.T, said []int16, config, protocol string, args []string) {
 	t.Helper()
-	for try := 1; ; try++ {
+	tries(t, func() error {
 		report, heard := echo(t, config, args)
 		if relay := report.Path.Local.CandidateType == "relay"; relay != (protocol != "") || report.Path.RelayProtocol != protocol {
 			t.Errorf("path %+v", report.Path)
@@ -59,14 +74,9 @@ func wholeEcho(t *testing.T, said []int16, config, protocol string, args []strin
 		if report.Quality.MOS < 4 {
 			err = errors.Join(err, fmt.Errorf("MOS %.2f", report.Quality.MOS))
 		}
-		t.Logf("try %d: %v, MOS %.2f", try, cmp, report.Quality.MOS)
-		if err == nil {
-			return
-		}
-		if try == echoTries {
-			t.Fatal(err)
-		}
-	}
+		t.Logf("%v, MOS %.2f", cmp, report.Quality.MOS)
+		return err
+	})
 }
 
 // echo makes one call to the echo, and holds what no busy machine excuses.

@@ -250,16 +250,8 @@ func TestCoturn(t *testing.T) {
 	c := startCoturn(t, l)
 	for _, w := range []struct{ device, url, protocol string }{{"door1", c.udp, "udp"}, {"door2", c.tcp, "tcp"}, {"kiosk1", c.tls, "tls"}} {
 		t.Run(w.protocol, func(t *testing.T) {
-			for try := 1; ; try++ {
-				err := c.talk(t, l, w.device, w.url, w.protocol, 12*time.Second)
-				if err == nil {
-					return
-				}
-				if try == echoTries {
-					t.Fatal(err)
-				}
-				t.Logf("try %d: %v", try, err)
-			}
+			t.Parallel()
+			tries(t, func() error { return c.talk(t, l, w.device, w.url, w.protocol, 12*time.Second) })
 		})
 	}
 }

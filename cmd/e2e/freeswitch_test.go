@@ -16,7 +16,7 @@ import (
 )
 
 // startFreeSWITCH brings up a lab whose devices use its freeswitch personality: they log in as user@domain with a password.
-func startFreeSWITCH(t *testing.T) *lab {
+func startFreeSWITCH(t testing.TB) *lab {
 	t.Helper()
 	l := startLab(t)
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, l.TokenAPI+"/v2/telephony_credentials?page[size]=100", nil)
@@ -54,7 +54,7 @@ var (
 )
 
 // withLogin writes a device's config for the freeswitch personality, and gives its path.
-func (l *lab) withLogin(t *testing.T, device, user, password string) string {
+func (l *lab) withLogin(t testing.TB, device, user, password string) string {
 	t.Helper()
 	b, err := os.ReadFile(l.Devices[device])
 	if err != nil {
@@ -87,25 +87,7 @@ func (l *lab) runDevice(t *testing.T, device string, hz float64, env ...string) 
 }
 
 // TestFreeSWITCHEcho says a sentence to the echo by each way that media can take, and must hear it again.
-func TestFreeSWITCHEcho(t *testing.T) {
-	l := startFreeSWITCH(t)
-	said, _, err := audiotest.ReadWAV(speech)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct{ name, url, protocol string }{
-		{"direct", "", ""}, {"turn-udp", "transport=udp", "udp"}, {"turn-tcp", "transport=tcp", "tcp"}, {"turns", "turns:", "tls"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			config, args := l.Devices["door1"], []string(nil)
-			if c.url != "" {
-				config, args = l.withOnly(t, "door1", c.url), []string{"--relay"}
-			}
-			wholeEcho(t, said, config, c.protocol, args)
-		})
-	}
-}
+func TestFreeSWITCHEcho(t *testing.T) { everyWay(t, startFreeSWITCH(t)) }
 
 // TestFreeSWITCHPCMU calls one that has PCMU alone.
 func TestFreeSWITCHPCMU(t *testing.T) {
@@ -138,6 +120,7 @@ func TestFreeSWITCHInbound(t *testing.T) {
 		hz          float64
 	}{{"tone", "audio/opus", 1000}, {"echo", "audio/opus", 700}, {"pcmu", "audio/PCMU", 1000}} {
 		t.Run(c.from, func(t *testing.T) {
+			t.Parallel()
 			l := startFreeSWITCH(t)
 			device, heard := l.runDevice(t, "door2", 700)
 			watch := l.subscribe(t, "door2")
@@ -284,25 +267,7 @@ func TestFreeSWITCHRestart(t *testing.T) {
 // sides at once, to another device's.
 func TestFreeSWITCHReconnect(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
-		destination string
-		hz          float64
-	}{{"tone", 1000}, {"echo", 700}, {"door2", 1200}} {
-		t.Run(c.destination, func(t *testing.T) {
-			t.Parallel()
-			l := startFreeSWITCH(t)
-			for try := 1; ; try++ {
-				err := reconnect(t, l, c.destination, c.hz)
-				if err == nil {
-					return
-				}
-				t.Logf("try %d: %v", try, err)
-				if try == echoTries {
-					t.Fatal(err)
-				}
-			}
-		})
-	}
+	reconnects(t, startFreeSWITCH)
 }
 
 // TestFreeSWITCHHalfDead comes back on a second socket with the sessid of the first, which the platform still holds: that
@@ -316,6 +281,7 @@ func TestFreeSWITCHHalfDead(t *testing.T) {
 func TestFreeSWITCHDigits(t *testing.T) {
 	for _, how := range []string{"info", "rfc4733"} {
 		t.Run(how, func(t *testing.T) {
+			t.Parallel()
 			l := startFreeSWITCH(t)
 			device, heard := l.runDevice(t, "door1", 700, "SIDETONE_LINE_DTMF="+how)
 			watch := l.subscribe(t, "door1")

@@ -24,16 +24,7 @@ func TestTokenRefresh(t *testing.T) {
 		life, length = time.Minute, 5*time.Minute
 	}
 	l := (*namespace)(nil).startLab(t, t.TempDir(), "--listen", "127.0.0.1:0", "--token-life", life.String())
-	for try := 1; ; try++ {
-		err := refreshes(t, l, life, length)
-		if err == nil {
-			return
-		}
-		t.Logf("try %d: %v", try, err)
-		if try == echoTries {
-			t.Fatal(err)
-		}
-	}
+	tries(t, func() error { return refreshes(t, l, life, length) })
 }
 
 // refreshes makes one call, and holds what no busy machine excuses; its error is about the sound.
@@ -66,8 +57,7 @@ func refreshes(t *testing.T, l *lab, life, length time.Duration) error {
 	if n := len(all.RefusedLogins) + len(last.Tokens.Refused); n != 0 {
 		t.Errorf("%d refusals", n)
 	}
-	got := withoutNew(states(call.all()))
-	if want := []string{"requesting", "trying", "early", "active", "hangup", "destroy"}; !slices.Equal(got, want) && !slices.Equal(got, without(want, "early")) {
+	if got := states(call.all()); !slices.Equal(withoutSetup(got), []string{"requesting", "active", "hangup", "destroy"}) {
 		t.Errorf("states %v", got)
 	}
 	for _, e := range call.all() {

@@ -166,6 +166,7 @@ func TestGatewayGone(t *testing.T) {
 
 // TestDeadTURN kills the path of a call over TURN/TCP: the device warns, and still goes at once when told to.
 func TestDeadTURN(t *testing.T) {
+	t.Parallel()
 	l := startLab(t)
 	watch := l.subscribe(t, "door1")
 	device := start(t, "sidetone", "run", "--config", l.withOnly(t, "door1", "transport=tcp"))
