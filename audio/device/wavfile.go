@@ -25,7 +25,7 @@ func readWAV(path string) ([]int16, error) {
 		return nil, fmt.Errorf("capture: %w", err)
 	}
 	pcm, rate, err := decodeWAV(b)
-	if err == nil {
+	if err == nil && rate != audio.SampleRate {
 		pcm, err = dsp.Resample(pcm, rate, audio.SampleRate)
 	}
 	if err != nil {
@@ -103,9 +103,13 @@ func parseFormat(b []byte) (waveFormat, error) {
 	return f, nil
 }
 
-// mono decodes samples and mixes them to one channel.
+// mono decodes samples and mixes them to one channel. It may keep b: what is as this machine has it is not copied, since
+// all of a file stays in memory as long as a call may need it.
 func (f waveFormat) mono(b []byte) []int16 {
 	block := f.width * f.channels
+	if littleEndian := binary.NativeEndian.Uint16([]byte{1, 0}) == 1; littleEndian && block == 2 && f.format == formatPCM && f.channels == 1 {
+		return samples(b)
+	}
 	out := make([]int16, len(b)/block)
 	for i := range out {
 		sum := 0.0
