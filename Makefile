@@ -82,6 +82,9 @@ bench-audio: build ## play recorded and made schedules of packets, offline, besi
 	@bin/sidetone-bench table --traces audio/audiotest/testdata/traces --in audio/audiotest/testdata/speech.wav
 	@bin/sidetone-bench echo --rooms
 
+bench-baresip: build ## make the same call with baresip and with our device: CPU and memory (needs root or user namespaces)
+	@buildroot/compare-baresip.sh
+
 speech: ## make the speech WAVs again (needs espeak-ng and sox)
 	buildroot/speech.sh
 
@@ -91,4 +94,4 @@ lint: deps ## staticcheck
 clean: ## remove what was built; the sources of C libraries stay in build/cache
 	rm -rf bin build/deps
 
-.PHONY: help deps build web test-browser demo test test-long test-race test-offline test-deps fuzz bench bench-audio speech lint clean
+.PHONY: help deps build web test-browser demo test test-long test-race test-offline test-deps fuzz bench bench-audio bench-baresip speech lint clean

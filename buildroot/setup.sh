@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a build needs and that are missing; does nothing when all is there.
-# Usage: buildroot/setup.sh [build|test|speech|web|browser]
+# Usage: buildroot/setup.sh [build|test|speech|web|browser|compare]
 # build is what `make build` needs on a Debian 12 with git, make and Go
 set -euo pipefail
 
@@ -42,6 +42,10 @@ test)
   need coturn turnserver
   need iproute2 ip
   need nftables nft
+  ;;
+compare)
+  need baresip-core baresip
+  need iproute2 ip
   ;;
 *) echo "setup: no such set of packages: $1" >&2; exit 2 ;;
 esac
