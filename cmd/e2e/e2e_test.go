@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		bin = dir
-		build := exec.Command("go", "build", "-o", dir, "sidetone/cmd/sidetone", "sidetone/cmd/sidetone-lab")
+		build := exec.Command("go", "build", "-o", dir, "sidetone/cmd/sidetone", "sidetone/cmd/sidetone-lab", "sidetone/cmd/sidetone-bench")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "building the programs: %v\n%s", err, out)
 			return 1
@@ -300,6 +300,10 @@ type report struct {
 				Codec struct {
 					MimeType string `json:"mimeType"`
 				} `json:"codec"`
+				JitterBufferDelay        float64 `json:"jitterBufferDelay"` // seconds, over all samples emitted
+				JitterBufferEmittedCount uint64  `json:"jitterBufferEmittedCount"`
+				TotalSamplesReceived     uint64  `json:"totalSamplesReceived"`
+				ConcealedSamples         uint64  `json:"concealedSamples"`
 			} `json:"inbound"`
 		} `json:"audio"`
 	} `json:"stats"`
