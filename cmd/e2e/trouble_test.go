@@ -81,7 +81,7 @@ func TestRefusedToken(t *testing.T) {
 			if r.code != 3 {
 				t.Errorf("exit %d\n%s%s", r.code, r.out, r.err)
 			}
-			all := events(t, r.out)
+			all := append([]event{{}}, events(t, r.out)...)
 			if last := all[len(all)-1]; last.Event != "error" || last.Code != 46001 || last.Message == "" {
 				t.Errorf("last event %+v", last)
 			}

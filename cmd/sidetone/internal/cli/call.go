@@ -51,9 +51,9 @@ func placeCall(ctx context.Context, e subcommand.Env, args []string) int {
 		if err := device.Check(cfg.Audio.Capture, cfg.Audio.Playback); err != nil {
 			return tool.Fail(e, subcommand.Usage, err)
 		}
-		log, err := subcommand.Logger(e, cfg.Log.Level)
-		if err != nil {
-			return tool.Fail(e, subcommand.Usage, err)
+		log, wrong := subcommand.Logger(e, cfg.Log.Level)
+		if wrong != nil {
+			return tool.Fail(e, subcommand.Usage, wrong)
 		}
 		opt := appliance.Options{Config: cfg, Version: Version, Built: built(), Logger: log, Solo: true}
 		err = appliance.Once(ctx, opt, request, p.event)
