@@ -93,13 +93,6 @@ func (c *concealer) guess(out []int16) {
 	}
 }
 
-// crossFade makes the start of next come out of the sound before.
-func crossFade(next, before []int16) {
-	for i := range fadeSamples {
-		next[i] = int16((int(before[i])*(fadeSamples-i) + int(next[i])*i) / fadeSamples)
-	}
-}
-
 // fadeIn lets pcm begin without a click.
 func fadeIn(pcm []int16) {
 	for i := range min(fadeSamples, len(pcm)) {
