@@ -78,6 +78,7 @@ type Info struct {
 	tries     int    // attempts since media was last well
 	fresh     bool   // a new media session is being prepared beside the call's own
 	renewed   bool   // the line was, because the platform refused to mend media
+	moved     bool   // a way into the network was lost after media had described itself, and before it could be mended
 	silent    bool   // media is mended for silence alone: it says of itself that it is connected
 }
 
@@ -85,7 +86,7 @@ type Info struct {
 func (c Info) shown() Info {
 	c.sent, c.sdpTaken, c.mediaOpen, c.byeOpen = false, false, false, false
 	c.asked, c.detached, c.holdAgain, c.mayRelay = "", false, false, false
-	c.mend, c.try, c.tries, c.fresh, c.renewed, c.silent = mendNone, 0, 0, false, false, false
+	c.mend, c.try, c.tries, c.fresh, c.renewed, c.moved, c.silent = mendNone, 0, 0, false, false, false, false
 	return c
 }
 

@@ -15,7 +15,7 @@ func attach(c Info, in Input) (Info, []Action, bool) {
 	actions := c.dropFresh()
 	c.holdAgain = c.holdAgain || c.State == Held
 	c.detached, c.sent, c.asked = false, false, ""
-	c.mend, c.tries, c.silent = mendNone, 0, false
+	c.mend, c.tries, c.silent, c.moved = mendNone, 0, false, false
 	c.mediaOpen, c.fresh, c.sdpTaken = true, true, true
 	c.RecoveredCallID = c.ID
 	c.try++
@@ -49,12 +49,7 @@ func recovering(c Info, in Input) (Info, []Action, bool) {
 			return c, nil, false
 		}
 		c.fresh, c.Media = false, ""
-		actions := []Action{{Kind: UseFresh}, {Kind: Arm, Timer: NoTimer}}
-		if c.Active.IsZero() {
-			c.Active = in.Time
-		}
-		actions = append(actions, Action{Kind: Measure})
-		c = c.to(Active)
+		c, actions, _ := c.talks(in, []Action{{Kind: UseFresh}})
 		if c.holdAgain {
 			c.holdAgain, c.asked = false, ModifyHold
 			actions = append(actions, Action{Kind: SendModify, Modify: ModifyHold})
@@ -126,6 +121,8 @@ func mending(c Info, in Input) (Info, []Action, bool) {
 			return c.well(), []Action{{Kind: Arm, Timer: NoTimer}}, true
 		case mendExhausted:
 			return c.well(), nil, true
+		case mendNone: // after the renewal of the line
+			return c.well(), nil, c.renewed
 		}
 	case OnHealthy:
 		if c.mend == mendAsking || c.mend == mendAskAgain {
@@ -230,6 +227,7 @@ func networkChanged(c Info, in Input) (Info, []Action, bool) {
 	if !in.On && c.Media != "disconnected" {
 		return c, nil, false
 	}
+	c.renewed = false // over another network it may help
 	switch c.mend {
 	case mendAsking, mendOffering, mendSending, mendProving:
 		c.Media, c.tries, c.silent = "disconnected", 0, false

@@ -180,6 +180,29 @@ func TestNetworkChanged(t *testing.T) {
 	})
 }
 
+// A way is lost while the call is being taken back, or set up, over a line that lives: its media is mended once it talks.
+func TestNetworkChangedBeforeItTalks(t *testing.T) {
+	in(t, nil, func(t *testing.T, w *world) {
+		w.line.says("", "their answer")
+		id := w.talk()
+		w.connected(0)
+		w.Signal(Signal{Kind: SignalLineLost})
+		w.Signal(Signal{Kind: SignalReady, Reattached: []string{id}})
+		w.Signal(Signal{Kind: SignalAttach, CallID: id, SDP: "offer anew"})
+		synctest.Wait()
+		w.Signal(Signal{Kind: SignalNetwork, Lost: true})
+		time.Sleep(2 * w.gather)
+		synctest.Wait()
+		is(t, "media", w.theMedia(1).done(), "answer offer anew, restart, set their answer")
+		w.connected(1)
+		time.Sleep(time.Minute)
+		is(t, "states", w.states(id), "new requesting trying active recovering active")
+		if n := strings.Count(w.theMedia(1).done(), "restart"); n != 1 {
+			t.Errorf("%d restarts", n)
+		}
+	})
+}
+
 // A line that died with the network is waited for: the platform gives the call back, and no ICE restart is tried.
 func TestNetworkChangedUnderTheLine(t *testing.T) {
 	in(t, nil, func(t *testing.T, w *world) {
@@ -421,8 +444,24 @@ func TestRefusedRestartRenewsTheLine(t *testing.T) {
 				if !m.isClosed() {
 					t.Error("the old media stays")
 				}
+				// Sound has flowed since: the same trouble is met in the same way.
+				w.theMedia(1).flows(false, false)
+				w.theMedia(1).notify(MediaEvent{Kind: MediaFailed})
+				time.Sleep(time.Second)
+				if n := strings.Count(w.line.done(), "renew"); n != 2 {
+					t.Errorf("the line was renewed %d times: %s", n, w.line.done())
+				}
 			})
 		})
+	}
+}
+
+// Over another network the platform is asked anew for what it refused over the last one.
+func TestNetworkChangeForgetsTheRenewal(t *testing.T) {
+	c := mendingCall(mendSending, func(c *Info) { c.tries, c.renewed = 1, true })
+	c, _ = Step(c, Input{Kind: OnNetwork, On: true})
+	if c.renewed || c.tries != 0 || c.mend != mendAsking {
+		t.Errorf("renewed %t, tries %d, mend %d", c.renewed, c.tries, c.mend)
 	}
 }
 

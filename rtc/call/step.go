@@ -79,6 +79,11 @@ func anytime(c Info, in Input) (Info, []Action, bool) {
 		return c, nil, false
 	}
 	switch in.Kind {
+	case OnNetwork:
+		if c.State < Active && in.On { // not yet to be mended
+			c.moved = true
+			return c, nil, true
+		}
 	case OnConnected:
 		c.Media = "connected"
 		return c, nil, true
@@ -198,8 +203,8 @@ func outbound(c Info, in Input) (Info, []Action, bool) {
 			c.sdpTaken = true
 			actions = []Action{{Kind: ApplyAnswer, SDP: in.SDP}}
 		}
-		c.Active, c.RemoteRings = in.Time, false
-		return c.to(Active), append(actions, Action{Kind: Arm, Timer: NoTimer}, Action{Kind: Measure}), true
+		c.RemoteRings = false
+		return c.talks(in, actions)
 	case OnSendDigits, OnDigit:
 		if c.State == Early { // early media may come from a menu that wants digits
 			return c, digits(in), true
@@ -230,8 +235,7 @@ func inbound(c Info, in Input) (Info, []Action, bool) {
 		if !c.sent {
 			return c, nil, false
 		}
-		c.Active = in.Time
-		return c.to(Active), []Action{{Kind: Arm, Timer: NoTimer}, {Kind: Measure}}, true
+		return c.talks(in, nil)
 	case c.State == Answering && in.Kind == OnRefused:
 		if !c.sent {
 			return c, nil, false
@@ -241,6 +245,21 @@ func inbound(c Info, in Input) (Info, []Action, bool) {
 		return end(c, in, ByTimeout, RecoveryOnTimerExpire, "the call could not be set up in time")
 	}
 	return c, nil, false
+}
+
+// talks makes a call active. Media that was described before a way was lost may go by it: it is mended at once.
+func (c Info) talks(in Input, actions []Action) (Info, []Action, bool) {
+	if c.Active.IsZero() {
+		c.Active = in.Time
+	}
+	c = c.to(Active)
+	actions = append(actions, Action{Kind: Arm, Timer: NoTimer}, Action{Kind: Measure})
+	if c.moved {
+		c.moved = false
+		next, more, _ := mediaBad(c, Input{Kind: OnNetwork})
+		return next, append(actions, more...), true
+	}
+	return c, actions, true
 }
 
 // talking is a call that was answered, held or not.

@@ -148,6 +148,23 @@ var transitions = []struct {
 		"refused":        "hangup tell 40005, arm end, send bye, close media",
 		"timeout answer": "hangup arm end, send bye, close media",
 	}},
+	{"answering, answer sent, a way was lost meanwhile", Info{Direction: Inbound, State: Answering, mediaOpen: true, sdpTaken: true, sent: true, moved: true}, map[string]string{
+		"taken":          "active arm , measure, tell 33001, ask line",
+		"answer":         "answering tell 33007",
+		"reject":         "hangup arm end, send bye, close media",
+		"refused":        "hangup tell 40005, arm end, send bye, close media",
+		"timeout answer": "hangup arm end, send bye, close media",
+	}},
+	{"active, over a line renewed for it", talkingCall(Active, func(c *Info) { c.renewed = true }), map[string]string{
+		"send digits":   "active send digits 5",
+		"hold":          "active send modify hold",
+		"toggle hold":   "active send modify toggleHold",
+		"attach":        "recovering arm recover, make attach sdp",
+		"media lost":    "active tell 33001, ask line",
+		"media failed":  "active tell 33004, ask line",
+		"media silent":  "active tell 33001, ask line",
+		"media flowing": "active",
+	}},
 	{"active", talkingCall(Active), map[string]string{
 		"send digits":  "active send digits 5",
 		"hold":         "active send modify hold",
@@ -329,6 +346,10 @@ var transitions = []struct {
 		"taken":   "active use fresh, arm , measure",
 		"refused": "hangup tell 40005, arm end, send bye, close media",
 	}},
+	{"recovering, attach sent, a way was lost meanwhile", recoveringCall(func(c *Info) { c.sent, c.moved = true, true }), map[string]string{
+		"taken":   "active use fresh, arm , measure, tell 33001, ask line",
+		"refused": "hangup tell 40005, arm end, send bye, close media",
+	}},
 	{"recovering a held call, attach sent", recoveringCall(func(c *Info) { c.sent, c.holdAgain = true, true }), map[string]string{
 		"taken":   "active use fresh, arm , measure, send modify hold",
 		"refused": "hangup tell 40005, arm end, send bye, close media",
@@ -442,6 +463,7 @@ func everywhere(c Info) map[string]string {
 		all["SDP error"] = strings.Replace(end, " ", theirs+" ", 1)
 		all["media error"] = strings.Replace(end, " ", ours+" ", 1)
 		all["media connected"], all["media disconnected"] = stay, stay
+		all["network changed"] = stay
 		all["mute"], all["toggle mute"], all["deaf"] = stay+" mute media true", stay+" mute media true", stay+" deaf media true"
 	}
 	switch c.State {

@@ -57,7 +57,7 @@ func (m *Manager) watch(c *live, s *session) {
 		return
 	}
 	switch {
-	case s.flow.grew && c.info.mend != mendNone:
+	case s.flow.grew && (c.info.mend != mendNone || c.info.renewed):
 		m.step(c, Input{Kind: OnFlowing})
 	case s.flow.bad && c.info.State == Active && c.info.Media == "connected":
 		m.step(c, Input{Kind: OnSilent})
