@@ -146,7 +146,7 @@ func TestRevoked(t *testing.T) {
 	if long {
 		l.api(t, "POST", "", `{"name":"door1"}`)
 		eventually(t, 5*time.Minute, "the device comes back", func() bool { return l.stats(t)["door1"].Registered })
-		fleet.await(t, "up/event/condition", has("46001", `"cleared":true`))
+		fleet.await(t, "up/event/error", has("46001", `"cleared":true`))
 	}
 
 	var told int
@@ -166,7 +166,7 @@ func TestRevoked(t *testing.T) {
 	if told != 1 {
 		t.Errorf("46001 was told %d times on the control socket", told)
 	}
-	if n := len(slices.DeleteFunc(fleet.all("up/event/condition"), func(m message) bool {
+	if n := len(slices.DeleteFunc(fleet.all("up/event/error"), func(m message) bool {
 		return !has("46001")(m.payload) || has(`"cleared":true`)(m.payload)
 	})); n != 1 {
 		t.Errorf("46001 was told %d times by MQTT", n)

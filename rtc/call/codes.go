@@ -24,12 +24,10 @@ const (
 	codeUnknownReattached = 35002
 	codeSignalingRecovery = 36003
 	codeMediaRecovery     = 36004
-
-	firstError, lastError = 40000, 49999
 )
 
-// condition makes a warning or error of a code.
-func condition(code int, at time.Time) quality.Warning {
+// warning is a warning or error of a code.
+func warning(code int, at time.Time) (w quality.Warning, isError bool) {
 	c, _ := quality.Lookup(code)
-	return quality.Warning{Code: c.Code, Name: c.Name, Message: c.Message, Time: at}
+	return quality.Warning{Code: c.Code, Name: c.Name, Message: c.Message, Time: at}, c.IsError()
 }

@@ -115,7 +115,9 @@ func TestLineLostInAttach(t *testing.T) {
 			time.Sleep(w.gather + 10*time.Millisecond)
 			w.Signal(Signal{Kind: SignalLineLost})
 			time.Sleep(5 * time.Second)
+			w.line.mu.Lock()
 			w.line.attachErr, w.line.delay = nil, 0
+			w.line.mu.Unlock()
 			w.Signal(Signal{Kind: SignalReady, Reattached: []string{id}})
 			w.Signal(Signal{Kind: SignalAttach, CallID: id, SDP: "offer once more"})
 			time.Sleep(time.Second)

@@ -79,11 +79,11 @@ func (m *Manager) keep(c *live, w quality.Warning) {
 
 // tell gives a warning or an error of the call out, and keeps it for the report.
 func (m *Manager) tell(c *live, code int) {
-	w := condition(code, m.cfg.Now())
+	w, isError := warning(code, m.cfg.Now())
 	m.keep(c, w)
 	m.log.Debug(w.Message, "code", w.Code, "name", w.Name, "call_id", c.info.ID)
 	kind := Warned
-	if code >= firstError && code <= lastError {
+	if isError {
 		kind = Errored
 	}
 	m.emit(c, Event{Kind: kind, Warning: &w})

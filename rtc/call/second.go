@@ -188,7 +188,7 @@ func (m *Manager) attached(s Signal, in Input) {
 		return
 	}
 	if up := m.find(""); up != nil {
-		w := condition(codeUnknownReattached, m.cfg.Now())
+		w, _ := warning(codeUnknownReattached, m.cfg.Now())
 		m.log.Warn(w.Message, "code", w.Code, "name", w.Name, "call_id", s.CallID)
 		return
 	}

@@ -27,6 +27,9 @@ const (
 // DeviceChangeSkipped is the code of a sound device that was not changed because the other one does not open.
 const DeviceChangeSkipped = 33009
 
+// IsError tells an error from a warning: Telnyx counts them from 40001 on.
+func (c Condition) IsError() bool { return c.Code > 40000 }
+
 // Lookup finds a condition by its code.
 func Lookup(code int) (Condition, bool) {
 	for _, c := range conditions {

@@ -225,7 +225,7 @@ func (l *line) retry(state LineState, code int, why string, delay time.Duration)
 		return // nothing went wrong: we are leaving
 	}
 	l.setAlarm(alarmConnect, delay)
-	c := newCondition(code, why)
+	c := NewCondition(code, why)
 	l.setStatus(Status{
 		State: state, Code: code, Name: c.Name, Message: why, RetryAt: l.alarms[alarmConnect],
 		GatewayState: l.status.GatewayState, Socket: l.socket,

@@ -72,7 +72,8 @@ type Condition struct {
 	Cleared bool      `json:"cleared,omitempty"` // in events: it is over
 }
 
-func newCondition(code int, detail string) Condition {
+// NewCondition is what has begun now, by its code. detail says what exactly, and may be empty.
+func NewCondition(code int, detail string) Condition {
 	c, ok := quality.Lookup(code)
 	if !ok {
 		c = quality.Condition{Code: code, Name: "UNKNOWN"}
@@ -90,7 +91,7 @@ func (l *line) raise(code int, detail string) {
 			return
 		}
 	}
-	c := newCondition(code, detail)
+	c := NewCondition(code, detail)
 	l.conditions = append(slices.Clone(l.conditions), c)
 	l.publish()
 	l.tell(Event{Condition: &c})
@@ -98,7 +99,7 @@ func (l *line) raise(code int, detail string) {
 
 // warn says that something went wrong once, and is over.
 func (l *line) warn(code int, detail string) {
-	c := newCondition(code, detail)
+	c := NewCondition(code, detail)
 	l.log.Warn("the line: "+c.Message, "code", c.Code, "name", c.Name, "detail", detail)
 	l.tell(Event{Condition: &c})
 }

@@ -11,7 +11,6 @@ import (
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/rtc/call"
 	"sidetone/rtc/media"
-	"sidetone/rtc/quality"
 	"sidetone/rtc/verto"
 )
 
@@ -163,9 +162,7 @@ func (a *Appliance) UseSound(ctx context.Context, capture, playback string) erro
 	old := a.sound.device.Load()
 	d := soundDeviceOf(cmp.Or(capture, old.capture), cmp.Or(playback, old.playback))
 	if err := a.sound.use(ctx, d); err != nil {
-		w, _ := quality.Lookup(quality.DeviceChangeSkipped)
-		a.log.Warn(w.Message, "code", w.Code, "name", w.Name, "err", err)
-		a.watchers.tell(control.Event{Event: "warning", Code: w.Code, Name: w.Name, Message: w.Message + ": " + err.Error()})
+		a.deviceSkipped(err)
 		return err
 	}
 	a.log.Info("sound device changed", "capture", d.capture, "playback", d.playback)

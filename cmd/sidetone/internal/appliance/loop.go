@@ -131,21 +131,6 @@ func (a *Appliance) onLine(e verto.Event) {
 	}
 }
 
-// onCondition tells that something is wrong with the line: once, until it is well again.
-func (a *Appliance) onCondition(c verto.Condition) {
-	if !c.Cleared {
-		message := c.Message
-		if c.Detail != "" {
-			message += ": " + c.Detail
-		}
-		a.watchers.tell(control.Event{Event: "warning", Code: c.Code, Name: c.Name, Message: message})
-		a.calls.Warn(quality.Warning{Code: c.Code, Name: c.Name, Message: message, Time: c.Since})
-	}
-	if a.fleet != nil && !a.opt.Solo {
-		a.fleet.Event("condition", c)
-	}
-}
-
 func (a *Appliance) onCall(ctx context.Context, e call.Event) {
 	c := e.Call
 	out := control.Event{Event: string(e.Kind), CallID: c.ID, TMs: time.Since(c.Created).Milliseconds()}
@@ -174,8 +159,7 @@ func (a *Appliance) onCall(ctx context.Context, e call.Event) {
 		return
 	case call.Warned, call.Errored:
 		out.Code, out.Name, out.Message = e.Warning.Code, e.Warning.Name, e.Warning.Message
-		a.opt.Logger.Warn("call quality", "code", e.Warning.Code, "name", e.Warning.Name, "message", e.Warning.Message)
-		a.callWarning(e)
+		a.onWarning(e)
 	case call.Measured:
 		a.debug.measured(c.ID, e.Stats)
 		if !a.view.statsDue(c.ID, time.Duration(a.cfg.Report.Interval)) {

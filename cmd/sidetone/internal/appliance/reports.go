@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"sidetone/provisioning/config"
-	"sidetone/rtc/call"
 	"sidetone/rtc/quality"
 )
 
@@ -61,18 +60,6 @@ func (a *Appliance) upload(callID string, r *quality.Report) {
 type liveStats struct {
 	CallID string `json:"call_id"`
 	*quality.Frame
-}
-
-// callWarning publishes what is wrong with a call: call.Errored as up/event/error, and else as up/event/warning.
-func (a *Appliance) callWarning(e call.Event) {
-	if a.fleet == nil {
-		return
-	}
-	kind := "warning"
-	if e.Kind == call.Errored {
-		kind = "error"
-	}
-	a.fleet.Event(kind, map[string]any{"call_id": e.Call.ID, "code": e.Warning.Code, "name": e.Warning.Name, "message": e.Warning.Message})
 }
 
 // clientSummary is what a report's summary says of the device's set-up. Nothing of it is secret.

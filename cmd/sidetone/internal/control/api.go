@@ -15,8 +15,9 @@ import (
 
 // Event is one thing that happened, as it goes to `sidetone call --json` and to every other watcher.
 type Event struct {
-	// Event is "state", "warning", "stats", "dtmf", "report", "line", "error", "assistant", or "media", whose Name says what
-	// happened first: connected, first_packet_sent, first_packet_received, first_sound_played. When the sound of a call
+	// Event is "state", "warning" (of a call, the line or the sound device), "call_error" (the call may go on), "stats",
+	// "dtmf", "report", "line", "error" (no call was placed), "assistant", or "media", whose Name says what happened first:
+	// connected, first_packet_sent, first_packet_received, first_sound_played. When the sound of a call
 	// moves to another session, as at a re-attach, the first three come again, and first_packet_received has GapMs.
 	Event string `json:"event"`
 	// TMs is the time since the call was asked for, in milliseconds.
