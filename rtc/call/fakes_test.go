@@ -382,7 +382,10 @@ func (l *fakeLine) DTMF(ctx context.Context, c Info, digits string) error {
 }
 
 func (l *fakeLine) Attach(ctx context.Context, c Info, sdp string) error {
-	return l.ask(ctx, "attach "+c.ID+" "+sdp, c, l.attachErr)
+	l.mu.Lock()
+	err := l.attachErr
+	l.mu.Unlock()
+	return l.ask(ctx, "attach "+c.ID+" "+sdp, c, err)
 }
 
 func (l *fakeLine) Modify(ctx context.Context, c Info, action, with string) (Modified, error) {

@@ -32,7 +32,8 @@ type door struct {
 	lamp    string
 	seen    map[string]bool // calls that were told of
 	reports map[string][]*quality.Report
-	media   int // sessions that are open
+	media   int   // sessions that are open
+	broken  error // of media, when there is to be none
 	told    []control.Event
 }
 
@@ -137,6 +138,9 @@ func (d *door) settled(t *testing.T) {
 func (d *door) newMedia(_ context.Context, _ call.Info, notify func(call.MediaEvent)) (call.Media, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.broken != nil {
+		return nil, d.broken
+	}
 	d.media++
 	return &goodMedia{d: d, notify: notify}, nil
 }

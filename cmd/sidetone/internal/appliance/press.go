@@ -124,8 +124,10 @@ func (a *Appliance) later(ctx context.Context, actions []hunt.Action) {
 	}
 }
 
-// follow does what a hunt wants, outside the loop. Its error is the last target's that could not be called.
+// follow does what a hunt wants, outside the loop, whoever goes away meanwhile: a call that is placed must be the hunt's.
+// Its error is the last target's that could not be called.
 func (a *Appliance) follow(ctx context.Context, actions []hunt.Action) (err error) {
+	ctx = context.WithoutCancel(ctx)
 	for len(actions) > 0 {
 		act := actions[0]
 		actions = actions[1:]
@@ -155,8 +157,21 @@ func (a *Appliance) follow(ctx context.Context, actions []hunt.Action) (err erro
 			return derr
 		}
 		actions = append(actions, more...)
+		if err == nil && !a.alive(ctx, id) { // it ended before the hunt knew of it: its end was told to nobody
+			if derr := a.do(ctx, func() {
+				more = a.hunted(hunt.Input{Kind: hunt.Ended, Time: time.Now(), CallID: id})
+			}); derr != nil {
+				return derr
+			}
+			actions = append(actions, more...)
+		}
 	}
 	return err
+}
+
+// alive tells whether a call is up, by the word of who has it: the view comes after.
+func (a *Appliance) alive(ctx context.Context, id string) bool {
+	return slices.ContainsFunc(a.calls.Calls(ctx), func(c call.Info) bool { return c.ID == id && c.State < call.Hangup })
 }
 
 // due gives a timer's channel for the hunt's next deadline; nil when there is none.
