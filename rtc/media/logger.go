@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/pion/logging"
 )
@@ -13,17 +15,24 @@ import (
 // and without the secrets it was given.
 type pionLog struct {
 	log     *slog.Logger
-	secrets *strings.Replacer
+	pairs   []string // of secrets
+	secrets atomic.Pointer[strings.Replacer]
 }
 
 func newPionLog(log *slog.Logger, servers []ICEServer) *pionLog {
-	var pairs []string
+	l := &pionLog{log: log}
+	l.hide(servers)
+	return l
+}
+
+// hide has no password of these show either. One goroutine at a time may call it.
+func (l *pionLog) hide(servers []ICEServer) {
 	for _, s := range servers {
-		if s.Credential != "" {
-			pairs = append(pairs, s.Credential, "[secret]")
+		if s.Credential != "" && !slices.Contains(l.pairs, s.Credential) {
+			l.pairs = append(l.pairs, s.Credential, "[secret]")
 		}
 	}
-	return &pionLog{log, strings.NewReplacer(pairs...)}
+	l.secrets.Store(strings.NewReplacer(l.pairs...))
 }
 
 // NewLogger implements logging.LoggerFactory.
@@ -37,7 +46,7 @@ type pionScope struct {
 }
 
 func (s *pionScope) put(level slog.Level, msg string) {
-	s.log.Log(context.Background(), level, s.secrets.Replace(msg))
+	s.log.Log(context.Background(), level, s.secrets.Load().Replace(msg))
 }
 
 func (s *pionScope) putf(level slog.Level, format string, args ...any) {

@@ -13,6 +13,7 @@
 package media
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -56,7 +57,10 @@ type SessionConfig struct {
 	// CaptureStats tells of the sending pipeline for Sample. May be nil.
 	CaptureStats func() audio.CaptureStats
 	Servers      []ICEServer // nil: the engine's
-	Policy       string      // empty: the engine's
+	// Fresh is asked at each ICE restart for the servers as they are then: users and passwords of TURN may have run out
+	// since the call began. Only those that Servers has are used. May be nil.
+	Fresh  func(context.Context) []ICEServer
+	Policy string // empty: the engine's
 	// Why says in a word or two why this policy was taken, where it is not the configured one; it becomes quality.Path.Why.
 	Why string
 	// Codecs in order of preference: "opus", "PCMU", "PCMA". Nil: all, in this order. PCMU is always added.

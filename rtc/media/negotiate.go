@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
@@ -34,7 +35,7 @@ func (s *Session) Restart(ctx context.Context) (string, error) {
 	if err := s.settle(); err != nil {
 		return "", err
 	}
-	if err := s.again(); err != nil {
+	if err := s.again(ctx); err != nil {
 		return "", err
 	}
 	offer, err := s.pc.CreateOffer(&webrtc.OfferOptions{ICERestart: true})
@@ -59,10 +60,25 @@ func (s *Session) settle() error {
 	return s.setRemote(webrtc.SDPTypeAnswer, answer)
 }
 
-// again makes ready for another round of gathering: pion would look at the interfaces of the call's start.
-func (s *Session) again() error {
+// freshTime is how long a restart waits for fresh TURN credentials.
+const freshTime = 2 * time.Second
+
+// again makes ready for another round of gathering: pion would look at the interfaces of the call's start, and ask TURN
+// servers with the passwords of then.
+func (s *Session) again(ctx context.Context) error {
 	if err := s.net.refresh(); err != nil {
 		return err
+	}
+	if s.cfg.Fresh != nil {
+		ctx, cancel := context.WithTimeout(ctx, freshTime)
+		fresh := s.cfg.Fresh(ctx)
+		cancel()
+		s.pionLog.hide(fresh)
+		c := s.pc.GetConfiguration()
+		c.ICEServers, c.ICECandidatePoolSize = s.plan.renewed(fresh), 0 // 0: as it is
+		if err := s.pc.SetConfiguration(c); err != nil {
+			return s.failure("take fresh TURN credentials", err)
+		}
 	}
 	s.gather.again()
 	return nil
@@ -97,7 +113,7 @@ func (s *Session) Answer(ctx context.Context, offer string) (string, error) {
 			return "", s.failure("choose a codec", err)
 		}
 	} else if was := s.pc.CurrentRemoteDescription(); userOf(was.SDP) != userOf(offer) {
-		if err := s.again(); err != nil {
+		if err := s.again(ctx); err != nil {
 			return "", err
 		}
 	}

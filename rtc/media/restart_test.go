@@ -1,6 +1,8 @@
 package media
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -314,5 +316,34 @@ func TestBandwidth(t *testing.T) {
 	offer, _, _ := call(t, a, b, nil)
 	if !regexp.MustCompile(`m=audio[^\n]*\r\nc=[^\n]*\r\nb=AS:48\r\n`).MatchString(offer) {
 		t.Errorf("\n%s", offer)
+	}
+}
+
+// The TURN password of the call's start has run out: a restart asks for the one of now.
+func TestRestartWithFreshCredentials(t *testing.T) {
+	lab := newTURNLab(t)
+	for name, url := range map[string]string{"udp": lab.urlUDP, "tcp": lab.urlTCP} {
+		t.Run(name, func(t *testing.T) {
+			lab.password.Store(nil)
+			now := lab.servers(url)
+			a := newPeer(t, Config{Loopback: true, Policy: PolicyRelay, Servers: lab.servers(url)}, func(c *SessionConfig) {
+				c.Prefetch = name == "tcp"
+				c.Fresh = func(context.Context) []ICEServer { return now }
+			})
+			b := newPeer(t, loopback)
+			call(t, a, b, nil)
+			soundBothWays(t, a, b)
+			changed := "another one"
+			lab.password.Store(&changed)
+			if _, err := a.Restart(t.Context()); !errors.Is(err, ErrNoCandidates) {
+				t.Fatalf("a restart with the old password: %v", err)
+			}
+			now = []ICEServer{{URLs: []string{"turn:192.0.2.1"}, Username: "x", Credential: "y"}, {URLs: []string{url}, Username: turnUser, Credential: changed}}
+			restart(t, a, b, nil)
+			waitFor(t, "the path", func() bool { return a.Sample().Path != nil })
+			if p := a.Sample().Path; p.Local.CandidateType != "relay" {
+				t.Errorf("path %+v", p)
+			}
+		})
 	}
 }

@@ -75,6 +75,19 @@ func planServers(in []ICEServer, policy string, log *slog.Logger) serverPlan {
 	return p
 }
 
+// renewed are the plan's servers with the users and passwords that fresh has for them.
+func (p serverPlan) renewed(fresh []ICEServer) []webrtc.ICEServer {
+	servers := slices.Clone(p.servers)
+	for i, have := range servers { // of one URL each
+		for _, s := range fresh {
+			if have.Username != "" && s.Username != "" && s.Credential != "" && slices.Contains(s.URLs, have.URLs[0]) {
+				servers[i].Username, servers[i].Credential = s.Username, s.Credential
+			}
+		}
+	}
+	return servers
+}
+
 // has tells whether there is a TURN server to be reached by that protocol.
 func (p serverPlan) has(protocol string) bool {
 	return slices.ContainsFunc(p.relays, func(r relayURL) bool { return r.protocol == protocol })

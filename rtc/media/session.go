@@ -38,6 +38,7 @@ type Session struct {
 	policy  string
 	log     *slog.Logger
 	plan    serverPlan
+	pionLog *pionLog
 	pc      *webrtc.PeerConnection
 	track   *outTrack
 	out     *sender
@@ -167,7 +168,8 @@ func (s *Session) open(ctx context.Context, e *Engine) error {
 // newSettings tells pion what network.md found that it must be told; each line was measured.
 func (s *Session) newSettings(ctx context.Context, e *Engine) (webrtc.SettingEngine, error) {
 	var se webrtc.SettingEngine
-	se.LoggerFactory = newPionLog(s.log, s.cfg.Servers)
+	s.pionLog = newPionLog(s.log, s.cfg.Servers)
+	se.LoggerFactory = s.pionLog
 	var err error
 	if s.net, err = newSessionNet(s.sockets); err != nil {
 		return se, err

@@ -32,6 +32,7 @@ type turnLab struct {
 	urlTCP        string
 	urlTLS        string
 	addrTCP       string
+	password      atomic.Pointer[string] // nil: turnPassword
 }
 
 type counter struct {
@@ -65,7 +66,11 @@ func newTURNLab(t *testing.T) *turnLab {
 	server, err := turn.NewServer(turn.ServerConfig{
 		Realm: "sidetone", LoggerFactory: f,
 		AuthHandler: func(r *turn.RequestAttributes) (string, []byte, bool) {
-			return r.Username, turn.GenerateAuthKey(r.Username, r.Realm, turnPassword), r.Username == turnUser
+			password := turnPassword
+			if p := l.password.Load(); p != nil {
+				password = *p
+			}
+			return r.Username, turn.GenerateAuthKey(r.Username, r.Realm, password), r.Username == turnUser
 		},
 		PacketConnConfigs: []turn.PacketConnConfig{{PacketConn: countedPackets{u, &l.udp}, RelayAddressGenerator: relay}},
 		ListenerConfigs: []turn.ListenerConfig{

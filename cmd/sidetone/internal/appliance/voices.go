@@ -155,7 +155,7 @@ func (a *Appliance) newMedia(ctx context.Context, c call.Info, notify func(call.
 		codecs = a.cfg.Audio.Codecs
 	}
 	config := media.SessionConfig{
-		Receiver: p.receiver, CaptureStats: p.out.CaptureStats, Servers: a.iceServers(ctx),
+		Receiver: p.receiver, CaptureStats: p.out.CaptureStats, Servers: a.iceServers(ctx), Fresh: a.iceServers,
 		Codecs: codecs, BandwidthKbps: a.cfg.Audio.BandwidthKbps, Sends: p.sends, Receives: p.receives, Trickle: a.cfg.ICE.Trickle, Prefetch: a.cfg.ICE.Prefetch, Standby: !first,
 		Notify: func(e media.Event) {
 			switch e.Kind {
