@@ -354,7 +354,7 @@ func (t *tail) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.buf = append(t.buf, b...)
-	if over := len(t.buf) - 64<<10; over > 0 {
+	if over := len(t.buf) - 1<<20; over > 0 {
 		t.buf = t.buf[over:]
 	}
 	return len(b), nil
