@@ -45,6 +45,7 @@ type Info struct {
 	CallerNumber string `json:"caller_number,omitempty"`
 	// Headers are ours on an outbound call, the caller's on an inbound one. ClientState is base64.
 	Headers         []Header `json:"headers,omitempty"`
+	AnswerHeaders   []Header `json:"answer_headers,omitempty"` // ours on an inbound call
 	ClientState     string   `json:"client_state,omitempty"`
 	PreferredCodecs []string `json:"preferred_codecs,omitempty"` // opus, PCMU, PCMA: best first; empty: media's own order
 	Muted           bool     `json:"muted,omitempty"`            // the far side does not hear us

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // An empty callID means the one call that is up, in all commands; of several the one that is talked on, rings or is held,
@@ -23,8 +24,13 @@ func (m *Manager) command(c *live, id string, in Input) error {
 	return nil
 }
 
-// Answer answers an inbound call that rings, after putting the one that is talked on on hold.
-func (m *Manager) Answer(ctx context.Context, callID string) error {
+// Answer answers an inbound call that rings, after putting the one that is talked on on hold. The names of headers begin
+// with X-.
+func (m *Manager) Answer(ctx context.Context, callID string, headers ...Header) error {
+	if err := validHeaders(headers); err != nil {
+		return err
+	}
+	headers = slices.Clone(headers)
 	reply := make(chan error, 1)
 	if err := m.ask(ctx, func() error {
 		c := m.find(callID, Ringing, Answering)
@@ -32,7 +38,7 @@ func (m *Manager) Answer(ctx context.Context, callID string) error {
 			reply <- nil
 			return m.command(c, callID, Input{Kind: OnAnswer})
 		}
-		return m.answer(c, func(err error) { reply <- err })
+		return m.answer(c, headers, func(err error) { reply <- err })
 	}); err != nil {
 		return err
 	}

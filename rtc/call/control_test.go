@@ -380,6 +380,21 @@ func TestWhatADialCarries(t *testing.T) {
 		if !slices.Equal(got.Headers, []Header{{"X-Ok", "1"}}) || got.ClientState != "eA==" {
 			t.Errorf("%+v", got)
 		}
+		var wrong *Invalid
+		if err := w.Answer(t.Context(), "in-1", Header{"Via", "evil"}); !errors.As(err, &wrong) {
+			t.Errorf("answered with a header that may not be: %v", err)
+		}
+		ours := Header{"X-Door", "yard"}
+		if err := w.Answer(t.Context(), "in-1", ours); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+		w.line.mu.Lock()
+		c = w.line.last["answer"]
+		w.line.mu.Unlock()
+		if !slices.Equal(c.AnswerHeaders, []Header{ours}) || !slices.Equal(c.Headers, []Header{{"X-Ok", "1"}}) {
+			t.Errorf("answered with %+v", c)
+		}
 	})
 }
 

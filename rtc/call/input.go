@@ -9,7 +9,7 @@ type InputKind string
 const (
 	// What a person or the house wants.
 	OnDial       InputKind = "dial"
-	OnAnswer     InputKind = "answer"
+	OnAnswer     InputKind = "answer" // Headers
 	OnReject     InputKind = "reject"
 	OnHangup     InputKind = "hang up"
 	OnSendDigits InputKind = "send digits" // Digits
@@ -108,6 +108,7 @@ type Input struct {
 	SDP         string
 	Digits      string
 	To          string
+	Headers     []Header
 	On          bool
 	Cause       Cause
 	Err         error

@@ -56,7 +56,7 @@ func (m *Manager) invited(s Signal, in Input) {
 				m.step(c, Input{Kind: OnReject})
 			}
 		}
-		if err := m.answer(c, refuse); err != nil {
+		if err := m.answer(c, nil, refuse); err != nil {
 			refuse(err)
 		}
 	}
@@ -93,7 +93,7 @@ var errOther = errors.New("another call is being set up or taken back: wait, or 
 
 // answer answers a call that rings, after putting the one that is talked on on hold. done is told how that went, unless
 // an error is returned.
-func (m *Manager) answer(c *live, done func(error)) error {
+func (m *Manager) answer(c *live, headers []Header, done func(error)) error {
 	var talk *live
 	for _, other := range m.calls {
 		if other == c || !other.up() {
@@ -108,7 +108,7 @@ func (m *Manager) answer(c *live, done func(error)) error {
 		}
 	}
 	if talk == nil {
-		err := m.command(c, c.info.ID, Input{Kind: OnAnswer})
+		err := m.command(c, c.info.ID, Input{Kind: OnAnswer, Headers: headers})
 		if err == nil {
 			done(nil)
 		}
@@ -123,7 +123,7 @@ func (m *Manager) answer(c *live, done func(error)) error {
 		}
 		if err == nil {
 			talk.heldFor = talk.info.State == Held
-			err = m.command(c, c.info.ID, Input{Kind: OnAnswer})
+			err = m.command(c, c.info.ID, Input{Kind: OnAnswer, Headers: headers})
 		}
 		done(err)
 	})

@@ -219,7 +219,7 @@ func inbound(c Info, in Input) (Info, []Action, bool) {
 	case in.Kind == OnReject:
 		return end(c, in, ByLocal, UserBusy, "")
 	case c.State == Ringing && in.Kind == OnAnswer:
-		c.mediaOpen, c.sdpTaken = true, true
+		c.mediaOpen, c.sdpTaken, c.AnswerHeaders = true, true, in.Headers
 		return c.to(Answering), []Action{{Kind: Arm, Timer: AnswerTimer}, {Kind: MakeAnswer}}, true
 	case c.State == Answering && in.Kind == OnAnswer:
 		return c, []Action{{Kind: Tell, Code: codeDuplicateAnswer}}, true // one answer is enough

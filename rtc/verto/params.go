@@ -128,6 +128,13 @@ type Header struct {
 	Value string `json:"value"`
 }
 
+// Codec is a codec as browsers name it: W3C's RTCRtpCodecCapability.
+type Codec struct {
+	MimeType  string `json:"mimeType"`
+	ClockRate int    `json:"clockRate"` // Hz
+	Channels  int    `json:"channels,omitempty"`
+}
+
 // DialogParams describe a call from the client's side. Unknown keys are ignored by servers, so only what is of use
 // is sent: in particular no iceServers, which would leak TURN passwords.
 type DialogParams struct {
@@ -140,6 +147,7 @@ type DialogParams struct {
 	RemoteCallerIDNumber string         `json:"remote_caller_id_number,omitempty"`
 	CustomHeaders        []Header       `json:"custom_headers,omitempty"`
 	ClientState          string         `json:"clientState,omitempty"`
+	PreferredCodecs      []Codec        `json:"preferred_codecs,omitempty"` // best first; the SDP has them in this order too
 	Audio                bool           `json:"audio"`
 	UserVariables        map[string]any `json:"userVariables,omitempty"`
 	TelnyxCallControlID  string         `json:"telnyxCallControlId,omitempty"`

@@ -15,6 +15,7 @@ func TestWire(t *testing.T) {
 	const dialog = `{"callID":"c1","callId":"c2","destination_number":"+15550199","caller_id_name":"Lobby",
 		"caller_id_number":"+15550100","remote_caller_id_name":"Outbound Call","remote_caller_id_number":"+15550199",
 		"custom_headers":[{"name":"X-Site","value":"lobby"}],"clientState":"aGVsbG8=","audio":true,
+		"preferred_codecs":[{"mimeType":"audio/opus","clockRate":48000,"channels":2}],
 		"userVariables":{"floor":"3"},"telnyxCallControlId":"v3:1","telnyxSessionId":"s1","telnyxLegId":"l1","attach":true}`
 	for _, tt := range []struct {
 		into  any

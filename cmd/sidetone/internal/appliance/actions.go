@@ -117,7 +117,7 @@ func (a *Appliance) Do(ctx context.Context, act control.Act, callID string) erro
 		return func(ctx context.Context, id string) error { return set(ctx, id, on) }
 	}
 	do, ok := map[control.Act]func(context.Context, string) error{
-		control.Answer: m.Answer, control.Reject: m.Reject, control.Hangup: m.Hangup,
+		control.Reject: m.Reject, control.Hangup: m.Hangup,
 		control.Hold: m.Hold, control.Unhold: m.Unhold, control.ToggleHold: m.ToggleHold,
 		control.Mute: on(m.Mute, true), control.Unmute: on(m.Mute, false), control.ToggleMute: m.ToggleMute,
 		control.Deaf: on(m.Deaf, true), control.Undeaf: on(m.Deaf, false),
@@ -126,6 +126,11 @@ func (a *Appliance) Do(ctx context.Context, act control.Act, callID string) erro
 		return fmt.Errorf("this firmware cannot %q a call", act)
 	}
 	return do(ctx, callID)
+}
+
+// Answer implements control.Device.
+func (a *Appliance) Answer(ctx context.Context, callID string, headers []call.Header) error {
+	return a.calls.Answer(ctx, callID, headers...)
 }
 
 // DTMF implements control.Device.

@@ -43,6 +43,7 @@ type login struct {
 
 // exchangeCall is what it knows of a call. An answered one outlives its connection for 2 minutes, as FreeSWITCH has it.
 type exchangeCall struct {
+	dialog   verto.DialogParams // of the invite or answer that came
 	answered bool
 	lost     time.Time // without a connection since; zero with one
 }
@@ -199,14 +200,14 @@ func (x *exchange) asked(c *trunk, f *verto.Frame) {
 		x.reply(c, f, verto.GatewayStateResult{Params: s})
 		return
 	case verto.Telnyx.Method(verto.Invite):
-		x.calls[id] = &exchangeCall{}
+		x.calls[id] = &exchangeCall{dialog: p.Dialog}
 	case verto.Telnyx.Method(verto.Answer):
 		call := x.calls[id]
 		if call == nil {
 			x.send(c, verto.Refuse(f, verto.CodeSessionError, "CALL DOES NOT EXIST"))
 			return
 		}
-		call.answered = true
+		call.answered, call.dialog = true, p.Dialog
 	case verto.Telnyx.Method(verto.Attach):
 		if x.calls[id] == nil {
 			x.send(c, verto.Refuse(f, verto.CodeSessionError, "CALL DOES NOT EXIST"))

@@ -351,7 +351,7 @@ func bustle(t *testing.T, r *rand.Rand, d *door, x *exchange) {
 			x.ring()
 			time.Sleep(10 * time.Millisecond)
 			if r.IntN(4) > 0 {
-				_ = d.Do(t.Context(), control.Answer, "")
+				_ = d.Answer(t.Context(), "", nil)
 			}
 		case 5:
 			_ = d.Do(t.Context(), control.Hangup, "")

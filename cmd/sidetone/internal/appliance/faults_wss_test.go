@@ -133,7 +133,7 @@ func strikeOnce(t *testing.T, what string, d *door, x *exchange, f fault, outbou
 			case call.Trying:
 				x.pickUp(c.ID)
 			case call.Ringing:
-				_ = d.Do(t.Context(), control.Answer, c.ID)
+				_ = d.Answer(t.Context(), c.ID, nil)
 			}
 		}
 		return len(x.answered()) == 1 && slices.Equal(answered(d.live(t)), x.answered())

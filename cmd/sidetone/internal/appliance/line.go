@@ -145,9 +145,8 @@ func (l lineAdapter) Invite(ctx context.Context, c call.Info, sdp string) error 
 	p.Dialog.CallerIDName = cmp.Or(c.CallerName, ours.CallerName)
 	p.Dialog.CallerIDNumber = cmp.Or(c.CallerNumber, ours.CallerNumber)
 	p.Dialog.ClientState = cmp.Or(c.ClientState, base64.StdEncoding.EncodeToString([]byte(ours.ClientState)))
-	for _, h := range c.Headers {
-		p.Dialog.CustomHeaders = append(p.Dialog.CustomHeaders, verto.Header(h))
-	}
+	p.Dialog.PreferredCodecs = l.preferred(c)
+	p.Dialog.CustomHeaders = headers(c.Headers)
 	for _, h := range ours.Headers { // the call's own win
 		if !slices.ContainsFunc(c.Headers, func(o call.Header) bool { return strings.EqualFold(o.Name, h.Name) }) {
 			p.Dialog.CustomHeaders = append(p.Dialog.CustomHeaders, verto.Header(h))
@@ -157,7 +156,34 @@ func (l lineAdapter) Invite(ctx context.Context, c call.Info, sdp string) error 
 }
 
 func (l lineAdapter) Answer(ctx context.Context, c call.Info, sdp string) error {
-	return l.request(ctx, verto.Answer, verto.ClientCallParams{SDP: sdp, Trickle: l.a.cfg.ICE.Trickle, Dialog: dialog(c)})
+	p := verto.ClientCallParams{SDP: sdp, Trickle: l.a.cfg.ICE.Trickle, Dialog: dialog(c)}
+	p.Dialog.PreferredCodecs = l.preferred(c)
+	p.Dialog.CustomHeaders = headers(c.AnswerHeaders)
+	return l.request(ctx, verto.Answer, p)
+}
+
+// preferred are the codecs of a call, best first.
+func (l lineAdapter) preferred(c call.Info) (codecs []verto.Codec) {
+	for _, name := range l.a.codecs(c) {
+		if i := slices.IndexFunc(codecsKnown, func(k verto.Codec) bool { return strings.EqualFold(k.MimeType, "audio/"+name) }); i >= 0 {
+			codecs = append(codecs, codecsKnown[i])
+		}
+	}
+	return codecs
+}
+
+// codecsKnown are those of audio.codecs by their MIME types (RFC 7587, RFC 3551).
+var codecsKnown = []verto.Codec{
+	{MimeType: "audio/opus", ClockRate: 48000, Channels: 2},
+	{MimeType: "audio/PCMU", ClockRate: 8000, Channels: 1},
+	{MimeType: "audio/PCMA", ClockRate: 8000, Channels: 1},
+}
+
+func headers(in []call.Header) (out []verto.Header) {
+	for _, h := range in {
+		out = append(out, verto.Header(h))
+	}
+	return out
 }
 
 func (l lineAdapter) Bye(ctx context.Context, c call.Info) error {

@@ -124,7 +124,7 @@ func TestTokensOfAMinute(t *testing.T) {
 		defer a.end()
 		a.ring()
 		synctest.Wait()
-		if err := a.Do(t.Context(), control.Answer, ""); err != nil {
+		if err := a.Answer(t.Context(), "", nil); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)

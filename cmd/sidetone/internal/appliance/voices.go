@@ -130,6 +130,14 @@ func (a *Appliance) newPipelines(heard func()) (*pipelines, error) {
 	return p, nil
 }
 
+// codecs are those that a call may use, best first.
+func (a *Appliance) codecs(c call.Info) []string {
+	if len(c.PreferredCodecs) > 0 {
+		return c.PreferredCodecs
+	}
+	return a.cfg.Audio.Codecs
+}
+
 // newMedia builds a session of a call, and for the first one the call's pipelines. A later one stands by until it is
 // connected: then the sound moves over.
 func (a *Appliance) newMedia(ctx context.Context, c call.Info, notify func(call.MediaEvent)) (call.Media, error) {
@@ -150,13 +158,9 @@ func (a *Appliance) newMedia(ctx context.Context, c call.Info, notify func(call.
 	}
 	var session *media.Session
 	made := make(chan struct{}) // session is set
-	codecs := c.PreferredCodecs
-	if len(codecs) == 0 {
-		codecs = a.cfg.Audio.Codecs
-	}
 	config := media.SessionConfig{
 		Receiver: p.receiver, CaptureStats: p.out.CaptureStats, Servers: a.iceServers(ctx), Fresh: a.iceServers,
-		Codecs: codecs, BandwidthKbps: a.cfg.Audio.BandwidthKbps, Sends: p.sends, Receives: p.receives, Trickle: a.cfg.ICE.Trickle, Prefetch: a.cfg.ICE.Prefetch, Standby: !first,
+		Codecs: a.codecs(c), BandwidthKbps: a.cfg.Audio.BandwidthKbps, Sends: p.sends, Receives: p.receives, Trickle: a.cfg.ICE.Trickle, Prefetch: a.cfg.ICE.Prefetch, Standby: !first,
 		Notify: func(e media.Event) {
 			switch e.Kind {
 			case media.FirstPacketSent, media.FirstPacketReceived:

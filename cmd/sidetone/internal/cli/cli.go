@@ -44,6 +44,7 @@ func init() { // not above: the sub-commands use tool
 		{Name: "press", Args: "--config F [BUTTON]", About: "press a button of the running device", Run: press.run},
 		{Name: "door-opened", Args: "--config F", About: "the door is open: a button's after_door begins", Run: doorOpened.run},
 		{Name: "dial", Args: "--config F [flags of call] DEST", About: "have the running device call, and print the call's id", Run: dial.run},
+		{Name: "answer", Args: "--config F [--call ID] [--header X-NAME=VALUE]", About: "answer the ringing call", Run: answer.run},
 		{Name: "dtmf", Args: "--config F [--call ID] DIGITS", About: "send digits in the call; a comma is a pause", Run: dtmf.run},
 		{Name: "transfer", Args: "--config F [--call ID] DEST", About: "hand the call on, where the platform can", Run: transfer.run},
 		{Name: "device", Args: "--config F [--capture DEVICE] [--playback DEVICE]", About: "change the sound device, in mid-call too, until the next start", Run: useSound.run},

@@ -70,6 +70,12 @@ var (
 		request := dialFlags(set)
 		return func(words []string) any { return request(words[0]) }
 	}}
+	answer = remote{"answer", 0, 0, func(set *flag.FlagSet) func([]string) any {
+		var r control.AnswerRequest
+		set.StringVar(&r.CallID, "call", "", "the call's `id`; without it the one that rings")
+		headerFlag(set, &r.Headers)
+		return func([]string) any { return r }
+	}}
 	dtmf = remote{"dtmf", 1, 1, ofCall(func(id string, words []string) any {
 		return control.DTMFRequest{CallID: id, Digits: words[0]}
 	})}
@@ -126,19 +132,23 @@ func dialFlags(set *flag.FlagSet) func(destination string) control.DialRequest {
 	set.StringVar(&r.CallerName, "caller-name", "", "the `name` that the called party sees")
 	set.StringVar(&r.CallerNumber, "caller-number", "", "the `number` that the called party sees")
 	set.StringVar(&r.ClientState, "client-state", "", "any `text` for the platform to hand on")
-	set.Func("header", "a SIP header, as `X-Name=value`; may be given several times", func(s string) error {
-		name, value, ok := strings.Cut(s, "=")
-		if !ok {
-			return errors.New("write it X-Name=value")
-		}
-		r.Headers = append(r.Headers, call.Header{Name: name, Value: value})
-		return nil
-	})
+	headerFlag(set, &r.Headers)
 	set.Var((*words)(&r.Codecs), "codec", "a `codec` to offer, opus, pcmu or pcma, best first; may be given several times")
 	return func(destination string) control.DialRequest {
 		r.Destination = destination
 		return r
 	}
+}
+
+func headerFlag(set *flag.FlagSet, headers *[]call.Header) {
+	set.Func("header", "a SIP header, as `X-Name=value`; may be given several times", func(s string) error {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok {
+			return errors.New("write it X-Name=value")
+		}
+		*headers = append(*headers, call.Header{Name: name, Value: value})
+		return nil
+	})
 }
 
 // watch prints what happens on the running device, an event a line as JSON, until it is interrupted.

@@ -70,6 +70,8 @@ type Device interface {
 	// Call places a call and hands each of its events to each, the report last, until the call has ended or ctx has,
 	// which hangs up.
 	Call(ctx context.Context, r CallRequest, each func(Event)) error
+	// Answer answers the call that rings, with headers of ours.
+	Answer(ctx context.Context, callID string, headers []call.Header) error
 	// Do does one of Acts to a call.
 	Do(ctx context.Context, act Act, callID string) error
 	DTMF(ctx context.Context, callID, digits string) error

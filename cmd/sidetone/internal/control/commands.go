@@ -18,7 +18,6 @@ type Act string
 
 // Acts.
 const (
-	Answer     Act = "answer"
 	Reject     Act = "reject"
 	Hangup     Act = "hangup"
 	Hold       Act = "hold"
@@ -36,7 +35,6 @@ var Acts = []struct {
 	Act   Act
 	About string
 }{
-	{Answer, "answer the ringing call"},
 	{Reject, "send the ringing call away: busy"},
 	{Hangup, "end the call"},
 	{Hold, "put the call on hold"},
@@ -52,6 +50,12 @@ var Acts = []struct {
 // CallIDRequest names a call.
 type CallIDRequest struct {
 	CallID string `json:"call_id,omitempty"`
+}
+
+// AnswerRequest answers a call.
+type AnswerRequest struct {
+	CallID  string        `json:"call_id,omitempty"`
+	Headers []call.Header `json:"headers,omitempty"`
 }
 
 // PressRequest presses a button as a finger would.
@@ -141,6 +145,7 @@ var commands = slices.Concat(acts(), []command{
 		id, err := d.Dial(ctx, q)
 		return CallIDRequest{CallID: id}, err
 	}),
+	does("answer", func(ctx context.Context, d Device, q AnswerRequest) error { return d.Answer(ctx, q.CallID, q.Headers) }),
 	does("dtmf", func(ctx context.Context, d Device, q DTMFRequest) error { return d.DTMF(ctx, q.CallID, q.Digits) }),
 	does("transfer", func(ctx context.Context, d Device, q TransferRequest) error {
 		return d.Transfer(ctx, q.CallID, q.Destination)

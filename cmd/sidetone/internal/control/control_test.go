@@ -38,6 +38,9 @@ func (d *device) Press(_ context.Context, b string) error         { return d.not
 func (d *device) DoorOpened(context.Context) error                { return d.note("door-opened") }
 func (d *device) Do(_ context.Context, a Act, id string) error    { return d.note(string(a), id) }
 func (d *device) DTMF(_ context.Context, id, digits string) error { return d.note("dtmf", id, digits) }
+func (d *device) Answer(_ context.Context, id string, headers []call.Header) error {
+	return d.note("answer", id, headers)
+}
 func (d *device) Transfer(_ context.Context, id, to string) error {
 	return d.note("transfer", id, to)
 }
@@ -116,7 +119,8 @@ var requests = map[string]struct {
 	"device":      {`{"capture":"null","playback":"auto"}`, []any{"device", "null", "auto"}},
 	"say":         {`{"text":"hello","images":["data:,"]}`, []any{"say", "hello", []string{"data:,"}}},
 	"tool-result": {`{"tool_call_id":"t","output":"{}"}`, []any{"tool-result", "t", "{}"}},
-	"answer":      {`{"call_id":"c"}`, []any{"answer", "c"}},
+	"answer": {`{"call_id":"c","headers":[{"name":"X-Door","value":"yard"}]}`,
+		[]any{"answer", "c", []call.Header{{Name: "X-Door", Value: "yard"}}}},
 	"reject":      {`{"call_id":"c"}`, []any{"reject", "c"}},
 	"hangup":      {`{"call_id":"c"}`, []any{"hangup", "c"}},
 	"hold":        {`{"call_id":"c"}`, []any{"hold", "c"}},
