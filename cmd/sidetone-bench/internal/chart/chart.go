@@ -2,6 +2,7 @@
 package chart
 
 import (
+	"errors"
 	"fmt"
 	"image/color"
 	"path/filepath"
@@ -58,18 +59,12 @@ func Draw(path, title string, s audiotest.Schedule, r *playout.Result) error {
 			concealed = append(concealed, plotter.XY{X: at, Y: 0})
 		}
 	}
-	points := func(name string, xy plotter.XYs, c color.Color, size vg.Length, shape draw.GlyphDrawer) error {
-		if len(xy) == 0 {
-			return nil
+	points := func(name string, xy plotter.XYs, c color.Color, size vg.Length) {
+		if len(xy) > 0 {
+			d := dots{xy, draw.LineStyle{Color: c, Width: size}}
+			p.Add(d)
+			p.Legend.Add(name, d)
 		}
-		sc, err := plotter.NewScatter(xy)
-		if err != nil {
-			return err
-		}
-		sc.Color, sc.Radius, sc.Shape = c, size, shape
-		p.Add(sc)
-		p.Legend.Add(name, sc)
-		return nil
 	}
 	line := func(name string, xy plotter.XYs, c color.Color) error {
 		if len(xy) == 0 {
@@ -84,15 +79,45 @@ func Draw(path, title string, s audiotest.Schedule, r *playout.Result) error {
 		p.Legend.Add(name, l)
 		return nil
 	}
-	for _, err := range []error{
-		points("arrival", arrivals, grey, vg.Points(1), draw.CircleGlyph{}),
-		line("playout", playout, blue),
-		line("target", target, green),
-		points("concealed", concealed, red, vg.Points(2.5), draw.BoxGlyph{}),
-	} {
-		if err != nil {
-			return err
+	points("arrival", arrivals, grey, vg.Points(1.5))
+	if err := errors.Join(line("playout", playout, blue), line("target", target, green)); err != nil {
+		return err
+	}
+	points("concealed", concealed, red, vg.Points(5))
+	return p.Save(26*vg.Centimeter, 10*vg.Centimeter, path)
+}
+
+// dots draws points in one stroke: plotter.Scatter makes a path of each, and a file ten times as large.
+type dots struct {
+	plotter.XYs
+	style draw.LineStyle // its width is a dot's
+}
+
+// Plot implements plot.Plotter.
+func (d dots) Plot(c draw.Canvas, p *plot.Plot) {
+	x, y := p.Transforms(&c)
+	var path vg.Path
+	for _, xy := range d.XYs {
+		if at := (vg.Point{X: x(xy.X), Y: y(xy.Y)}); c.Contains(at) {
+			d.dot(&path, at)
 		}
 	}
-	return p.Save(26*vg.Centimeter, 10*vg.Centimeter, path)
+	c.SetLineStyle(d.style)
+	c.Stroke(path)
+}
+
+// DataRange implements plot.DataRanger.
+func (d dots) DataRange() (xmin, xmax, ymin, ymax float64) { return plotter.XYRange(d) }
+
+// Thumbnail implements plot.Thumbnailer.
+func (d dots) Thumbnail(c *draw.Canvas) {
+	var path vg.Path
+	d.dot(&path, c.Center())
+	c.SetLineStyle(d.style)
+	c.Stroke(path)
+}
+
+func (d dots) dot(path *vg.Path, at vg.Point) {
+	path.Move(vg.Point{X: at.X - d.style.Width/2, Y: at.Y})
+	path.Line(vg.Point{X: at.X + d.style.Width/2, Y: at.Y})
 }

@@ -29,7 +29,7 @@ func commands() []command {
 		{"play", "--trace T.csv --in REF.wav [--out HEARD.wav] [--json] [--log DECISIONS.csv] [--plot RUN.svg] [--fec off|on|auto] [--bitrate 32000] [--complexity 9] [--dtx] [--skew-ppm N] [--codec opus|pcm] [--phase 0ms] [--unscored]",
 			"play a schedule of packets (seq,send_ms,delay_ms; -1: lost) through the receiver and measure what is heard", play},
 		{"trace", "--kind KIND --seed N --out T.csv [--seconds 60]", "make a schedule: clean, loss5, burst, jitter30 or wifi", trace},
-		{"table", "--traces DIR --in REF.wav [--seeds 5] [--kind KIND] [--fec off|on|auto] [--markdown]", "play the schedules in DIR, and as many more of each kind, beside what NetEQ does with those in DIR", table},
+		{"table", "--traces DIR --in REF.wav [--seeds 5] [--kind KIND] [--fec off|on|auto] [--markdown] [--plots DIR]", "play the schedules in DIR, and as many more of each kind, beside what NetEQ does with those in DIR", table},
 		{"echo", "--far F.wav --mic M.wav [--near N.wav] [--out O.wav] [--json] [--canceller NAME] [--change-at 30s] | --rooms [--seeds 5] [--scene NAME]",
 			"take the echo of what was played out of what the microphone heard and measure what is left, or do that in made rooms", cancel},
 		{"room", "--far F.wav --near N.wav --mic M.wav [--seed N] [--rt60 0.3] [--delay 30ms] [--return-db 0] [--drift-ppm N] [--clip SHARE] [--change-at 30s] [--noise-db 75] [--speech S.wav]",

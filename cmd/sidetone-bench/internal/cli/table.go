@@ -12,6 +12,7 @@ import (
 
 	"sidetone/audio"
 	"sidetone/audio/audiotest"
+	"sidetone/cmd/sidetone-bench/internal/chart"
 	"sidetone/cmd/sidetone-bench/internal/playout"
 
 	"golang.org/x/sync/errgroup"
@@ -30,6 +31,7 @@ var neteq = map[string]struct{ buffer, overFastest, concealed float64 }{
 const (
 	heads  = "  buffer   p95 | over fastest  aligned | concealed stretched  by FEC    lost | quality  conv. | CPU ms/s"
 	length = time.Minute
+	drawn  = 20 * time.Second // of a minute in a plot
 
 	recorded = "recorded" // name of the schedules that were not made
 )
@@ -56,6 +58,7 @@ func table(e env, set *flag.FlagSet, args []string) error {
 	only := set.String("kind", "", "only schedules of this kind")
 	onlyFEC := set.String("fec", "", "only with this FEC")
 	asMarkdown := set.Bool("markdown", false, "print the recorded schedules and the means of the made ones as a table in Markdown")
+	plots := set.String("plots", "", "the `directory` to draw the beginnings of the recorded schedules in, one SVG file of each kind")
 	if err := parse(e, set, args, "traces", "in"); err != nil {
 		return err
 	}
@@ -100,9 +103,13 @@ func table(e env, set *flag.FlagSet, args []string) error {
 				Schedule: r.schedule, Spoken: spoken[:int(length/time.Second)*audio.SampleRate],
 				Codec: "opus", FEC: r.fec, Bitrate: 32000, Complexity: 9,
 			})
-			if r.result != nil {
-				r.result.Heard, r.result.Log = nil, nil
+			if err != nil {
+				return err
 			}
+			if *plots != "" && r.name == recorded && r.fec == "auto" {
+				err = r.draw(*plots)
+			}
+			r.result.Heard, r.result.Log = nil, nil
 			return err
 		})
 	}
@@ -115,6 +122,15 @@ func table(e env, set *flag.FlagSet, args []string) error {
 		plain(e.out, runs)
 	}
 	return nil
+}
+
+// draw draws the run's beginning.
+func (r *run) draw(dir string) error {
+	begun := *r.result
+	begun.Log = slices.Clone(begun.Log)
+	begun.Log = slices.DeleteFunc(begun.Log, func(d playout.Decision) bool { return d.At > drawn })
+	s := r.schedule[:min(len(r.schedule), int(drawn/audio.FrameDuration))]
+	return chart.Draw(filepath.Join(dir, "playout-"+r.kind+".svg"), r.kind, s, &begun)
 }
 
 // plain prints a line for each run.
