@@ -147,46 +147,6 @@ type Event struct {
 	Last *quality.Report `json:"-"`
 }
 
-// SignalKind says what the line tells of a call.
-type SignalKind string
-
-// Signals.
-const (
-	SignalInvite     SignalKind = "invite"    // a new inbound call: CallID, SDP (offer), RemoteName, RemoteID, Telnyx ids
-	SignalRinging    SignalKind = "ringing"   // the far side rings
-	SignalEarlyMedia SignalKind = "media"     // SDP (answer) before the call is answered
-	SignalAnswered   SignalKind = "answer"    // SDP (answer) unless early media brought it
-	SignalBye        SignalKind = "bye"       // Cause
-	SignalDigit      SignalKind = "digit"     // Digit, from info
-	SignalDisplay    SignalKind = "display"   // RemoteName, RemoteID
-	SignalCandidate  SignalKind = "candidate" // Candidate, SDPMid, SDPMLineIndex
-	SignalLineLost   SignalKind = "line lost" // every call: the connection to the platform is gone
-	SignalDropped    SignalKind = "dropped"   // the platform dropped the call (every call when CallID is empty): no bye
-	SignalReady      SignalKind = "ready"     // a new session of the line: Reattached lists the calls that it still has
-	SignalAttach     SignalKind = "attach"    // the platform gives a call back: as SignalInvite
-	SignalNetwork    SignalKind = "network"   // every call: the device's addresses or routes changed; Lost
-)
-
-// Signal is what the line tells. CallID is needed but for SignalLineLost, SignalReady and SignalNetwork.
-type Signal struct {
-	Kind                 SignalKind
-	CallID               string
-	SDP                  string
-	RemoteName, RemoteID string
-	Digit                string
-	Cause                Cause
-	Candidate            string
-	SDPMid               string
-	SDPMLineIndex        uint16
-	Headers              []Header
-	ClientState          string
-	Reattached           []string
-	Socket               *quality.SocketClose // of SignalLineLost: how it ended, where that is known
-	Lost                 bool                 // an address or a route that was there is gone
-
-	TelnyxCallControlID, TelnyxSessionID, TelnyxLegID string
-}
-
 // Errors of the manager's commands.
 var (
 	ErrBusy       = errors.New("a call is up already: hang it up first")
@@ -213,6 +173,8 @@ const (
 	lastEnd    = 600 * time.Millisecond
 	lastEvents = 750 * time.Millisecond
 	lastWork   = 900 * time.Millisecond
+	// lastEvent is how long a reader that is there may take for one event then: it writes reports to a disk.
+	lastEvent = 2 * time.Second
 )
 
 // Bounds against a far side without measure.
@@ -239,9 +201,10 @@ type Manager struct {
 	ctx     context.Context // of the calls; outlives Run's until the byes are said
 	byeCtx  context.Context // of byes
 	workers sync.WaitGroup
-	calls   []*live // oldest first
-	over    []Info  // the last that ended, newest last
-	out     []Event // to be delivered
+	calls   []*live   // oldest first
+	over    []Info    // the last that ended, newest last
+	out     []Event   // to be delivered
+	readAt  time.Time // when the last one was
 	leaving bool
 }
 
@@ -254,7 +217,7 @@ func NewManager(cfg Config) *Manager {
 }
 
 // Run owns the calls until ctx ends; then it says bye for each, reports each, closes their media and returns nil,
-// within a second whatever line and media do. It may be called once.
+// within a second whatever line and media do, unless who reads Events needs longer. It may be called once.
 func (m *Manager) Run(ctx context.Context) error {
 	defer close(m.done)
 	defer close(m.events)
@@ -291,9 +254,9 @@ func (m *Manager) Run(ctx context.Context) error {
 			m.delivered()
 		}
 	}
-	m.deliver(left.Add(lastEvents))
+	m.deliver(left)
 	cancel()
-	m.wait(left.Add(lastWork))
+	m.wait(max(time.Until(left.Add(lastWork)), lastWork-lastEnd))
 	return nil
 }
 
@@ -306,14 +269,20 @@ func (m *Manager) leave() {
 	}
 }
 
-// deliver hands out the last events to a reader that is still there.
-func (m *Manager) deliver(until time.Time) {
+// deliver hands out the last events, the reports among them. A reader that has taken one since the end began is there,
+// however slow its disk is.
+func (m *Manager) deliver(left time.Time) {
+	until := left.Add(lastEvents)
+	if m.readAt.After(left) {
+		until = m.readAt.Add(lastEvent)
+	}
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
 	for len(m.out) > 0 {
 		select {
 		case m.events <- m.out[0]:
 			m.delivered()
+			timer.Reset(lastEvent)
 		case <-timer.C:
 			m.log.Warn("the last events of calls were not read in time", "events", len(m.out))
 			return
@@ -322,7 +291,7 @@ func (m *Manager) deliver(until time.Time) {
 }
 
 // wait gives the workers time to end. One that is stuck in line or media is left behind: no exit waits for it.
-func (m *Manager) wait(until time.Time) {
+func (m *Manager) wait(patience time.Duration) {
 	ended := make(chan struct{})
 	go func() {
 		m.workers.Wait()
@@ -330,7 +299,7 @@ func (m *Manager) wait(until time.Time) {
 	}()
 	select {
 	case <-ended:
-	case <-time.After(time.Until(until)):
+	case <-time.After(patience):
 		m.log.Error("a call's line or media is stuck and was left behind")
 	}
 }
@@ -338,6 +307,7 @@ func (m *Manager) wait(until time.Time) {
 func (m *Manager) delivered() {
 	m.out[0] = Event{}
 	m.out = m.out[1:]
+	m.readAt = time.Now()
 }
 
 // Events gives what happens to calls, in order; closed after the last report. A slow reader holds up nobody: events
@@ -444,67 +414,6 @@ func (m *Manager) find(id string, preferred ...State) *live {
 
 // talkingFirst are the states of the call that a person means who does not say which.
 var talkingFirst = []State{Active, Recovering, Early, Answering, Trying, Requesting, Ringing}
-
-// Signal takes what the line says. It never blocks.
-func (m *Manager) Signal(s Signal) { m.inbox.put(func() { m.signal(s) }) }
-
-var signalInputs = map[SignalKind]InputKind{
-	SignalInvite: OnInvite, SignalRinging: OnRinging, SignalEarlyMedia: OnEarlyMedia, SignalAnswered: OnAnswered,
-	SignalBye: OnBye, SignalDigit: OnDigit, SignalDisplay: OnDisplay, SignalLineLost: OnLineLost, SignalDropped: OnDropped,
-	SignalAttach: OnAttach, SignalNetwork: OnNetwork,
-}
-
-func (m *Manager) signal(s Signal) {
-	in := Input{Kind: signalInputs[s.Kind], SDP: s.SDP, Digits: s.Digit, On: s.Lost, Cause: s.Cause, Remote: Remote{
-		Name: s.RemoteName, Number: s.RemoteID,
-		TelnyxCallControlID: s.TelnyxCallControlID, TelnyxSessionID: s.TelnyxSessionID, TelnyxLegID: s.TelnyxLegID,
-		Headers: s.Headers, ClientState: s.ClientState,
-	}}
-	switch {
-	case s.Kind == SignalLineLost, s.Kind == SignalDropped && s.CallID == "":
-		if s.Kind == SignalLineLost {
-			m.lineLost(s.Socket)
-		}
-		for _, c := range m.list() {
-			m.step(c, in)
-		}
-		return
-	case s.Kind == SignalNetwork:
-		m.networkChanged(in)
-		return
-	case s.Kind == SignalReady:
-		for _, c := range m.calls {
-			c.collector.Mark("line_ready", m.cfg.Now())
-		}
-		m.reattached(s.Reattached)
-		return
-	case s.CallID == "":
-		m.log.Debug("a signal without a call", "signal", s.Kind)
-		return
-	}
-	c := m.find(s.CallID)
-	switch {
-	case s.Kind == SignalInvite:
-		if c == nil {
-			m.invited(s, in)
-		}
-	case c == nil && s.Kind == SignalAttach:
-		m.attached(s, in)
-	case c == nil:
-		m.log.Debug("a signal for a call that we do not have", "signal", s.Kind, "call_id", s.CallID)
-	case s.Kind == SignalCandidate:
-		c.addCandidate(candidate{s.Candidate, s.SDPMid, s.SDPMLineIndex})
-	default:
-		m.step(c, in)
-	}
-}
-
-// validID tells whether the platform's word may name a call: ids end up in topics and file names.
-func validID(id string) bool {
-	return len(id) <= 128 && !strings.HasPrefix(id, ".") && !strings.ContainsFunc(id, func(r rune) bool {
-		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:@", r)
-	})
-}
 
 // ask runs f in the owner and gives its error.
 func (m *Manager) ask(ctx context.Context, f func() error) error {

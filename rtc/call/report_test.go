@@ -2,6 +2,7 @@ package call
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -158,5 +159,36 @@ func TestStatsFrames(t *testing.T) {
 			names = append(names, m.Event)
 		}
 		is(t, "timeline", strings.Join(names, " "), "requesting trying active media_connected first_packet_sent hangup destroy")
+	})
+}
+
+// A reader whose disk is slow gets all reports of calls that a shutdown ends.
+func TestSlowReaderAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewManager(Config{Line: &fakeLine{}, NewMedia: func(context.Context, Info, func(MediaEvent)) (Media, error) {
+			return nil, errors.New("no media")
+		}, SecondCall: SecondWait})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = m.Run(ctx)
+		}()
+		for _, id := range []string{"in-1", "in-2", "in-3"} {
+			m.Signal(Signal{Kind: SignalInvite, CallID: id, SDP: "offer"})
+		}
+		synctest.Wait()
+		cancel()
+		reports := 0
+		for e := range m.Events() {
+			if e.Report != nil {
+				reports++
+			}
+			time.Sleep(400 * time.Millisecond)
+		}
+		<-ended
+		if reports != 3 {
+			t.Errorf("%d reports of 3 calls", reports)
+		}
 	})
 }
