@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"sidetone/cmd/internal/atomicfile"
 )
 
 // Bounds of the call reports that stay on the device.
@@ -55,22 +57,10 @@ func stamped(callID string) string {
 	return time.Now().UTC().Format("20060102T150405.000Z") + "-" + filepath.Base(callID)
 }
 
-// writeFile writes a file whole or not at all.
+// writeFile writes a file whole or not at all; when it returns, the power may fail.
 func writeFile(dir, name string, body []byte) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(dir, ".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(body)
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), filepath.Join(dir, name))
+	return atomicfile.Write(filepath.Join(dir, name), body, 0o600)
 }
