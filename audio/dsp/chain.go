@@ -55,7 +55,7 @@ func NewChain(cfg Config) (*Chain, error) {
 	case CancellerKalman:
 		c.canceller = echo.New()
 	case CancellerSpeex:
-		s, err := newSpeex()
+		s, err := NewSpeex()
 		if err != nil {
 			return nil, err
 		}

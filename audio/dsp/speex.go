@@ -32,16 +32,17 @@ const (
 	echoSuppress, echoSuppressActive = -45, -15
 )
 
-// speex takes the echo of what is played out of what is captured, suppresses what is left of it, and lowers noise, by
+// Speex takes the echo of what is played out of what is captured, suppresses what is left of it, and lowers noise, by
 // speexdsp at 48 kHz. It learns a room within some seconds; sounds that come back later than 200 ms stay.
-type speex struct {
+type Speex struct {
 	echo       *C.SpeexEchoState
 	preprocess *C.SpeexPreprocessState
 	heard, out audio.Frame // of Process
 }
 
-func newSpeex() (*speex, error) {
-	c := &speex{
+// NewSpeex makes one. Close frees it.
+func NewSpeex() (*Speex, error) {
+	c := &Speex{
 		echo:       C.speex_echo_state_init(audio.FrameSamples, C.int(tail*audio.SampleRate/time.Second)),
 		preprocess: C.speex_preprocess_state_init(audio.FrameSamples, audio.SampleRate),
 	}
@@ -62,21 +63,21 @@ func newSpeex() (*speex, error) {
 	return c, nil
 }
 
-// Play implements canceller. Of two frames for one that is captured, speexdsp knows the second only.
-func (c *speex) Play(f *audio.Frame) { c.heard = *f }
+// Play takes the next frame that is played. Of two frames for one that is captured, speexdsp knows the second only.
+func (c *Speex) Play(f *audio.Frame) { c.heard = *f }
 
-// Capture implements canceller.
-func (c *speex) Capture(f *audio.Frame) {
+// Capture cleans a captured frame in place.
+func (c *Speex) Capture(f *audio.Frame) {
 	C.speex_echo_cancellation(c.echo, (*C.spx_int16_t)(&f[0]), (*C.spx_int16_t)(&c.heard[0]), (*C.spx_int16_t)(&c.out[0]))
 	C.speex_preprocess_run(c.preprocess, (*C.spx_int16_t)(&c.out[0]))
 	*f, c.heard = c.out, audio.Frame{}
 }
 
-// Latency implements canceller: the preprocessor's blocks overlap by a frame.
-func (c *speex) Latency() int { return audio.FrameSamples }
+// Latency is by how many samples sound comes out later: the preprocessor's blocks overlap by a frame.
+func (c *Speex) Latency() int { return audio.FrameSamples }
 
-// Close implements canceller.
-func (c *speex) Close() {
+// Close frees it. It may be called twice.
+func (c *Speex) Close() {
 	if c.preprocess != nil {
 		C.speex_preprocess_state_destroy(c.preprocess)
 		c.preprocess = nil

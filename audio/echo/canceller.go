@@ -88,11 +88,11 @@ func (c *Canceller) hop(mic *[wide]int16) {
 }
 
 // advance gives the filter the next 10 ms of what was played. Where the clocks have drifted so far apart that there is
-// none, or a hop too many, the path moves by a hop.
+// none, or some hops too many, the path moves by a hop.
 func (c *Canceller) advance() {
 	var far [hop]float64
 	if c.reference.ready() < hop {
-		c.filter.earlier()
+		c.filter.miss()
 		return
 	}
 	c.reference.read(&far)

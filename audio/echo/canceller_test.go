@@ -119,6 +119,34 @@ func TestNothingBreaksIt(t *testing.T) {
 	}
 }
 
+// Playback that stops for a while, without a word, costs the canceller no more than it must learn anew; nobody's voice is
+// lost meanwhile.
+func TestPlaybackStops(t *testing.T) {
+	far, near := audiotest.Speech(1, 16*time.Second), audiotest.Speech(2, 16*time.Second)
+	from, to := 5*audio.SampleRate, 8*audio.SampleRate
+	clear(far[from:to])
+	clear(near[:from+audio.SampleRate])
+	clear(near[to:])
+	mic := usual(1).Microphone(far, near)
+	c := New()
+	out := make([]int16, 0, len(mic))
+	for i := 0; i+audio.FrameSamples <= len(mic); i += audio.FrameSamples {
+		if i < from || i >= to {
+			c.Play((*audio.Frame)(far[i:]))
+		}
+		f := *(*audio.Frame)(mic[i:])
+		c.Capture(&f)
+		out = append(out, f[:]...)
+	}
+	out = out[c.Latency():]
+	if ratio, gain := sdr(between(near, 6500*time.Millisecond, 8*time.Second), between(out, 6500*time.Millisecond, 8*time.Second)); ratio < 15 || math.Abs(gain) > 2 {
+		t.Errorf("a voice while nothing is played: %.1f dB over all else, %+.1f dB louder", ratio, gain)
+	}
+	if left := -audiotest.LevelDifference(between(mic, 11*time.Second, 15*time.Second), between(out, 11*time.Second, 15*time.Second)); left < 30 {
+		t.Errorf("3 s after playback goes on the echo is lowered by %.1f dB", left)
+	}
+}
+
 func TestNoAllocations(t *testing.T) {
 	c := New()
 	far := audiotest.Speech(1, time.Second)

@@ -12,8 +12,8 @@ const (
 	errorMemory = 0.6
 	// coherenceMemory smooths what tells an echo from a near end, over 10 ms.
 	coherenceMemory = 0.9
-	// doubt is how alike what is left and the estimate may be by chance.
-	doubt = 0.3
+	// doubt is how alike what is left and the estimate may be by chance, smoothed by alikeMemory over 10 ms.
+	doubt, alikeMemory = 0.12, 0.93
 	// spread is how much of a part's change is thought to come 10 ms later, too.
 	spread = 0.5
 	// constrained is how many parts a hop confines to their 10 ms, in turn.
@@ -26,12 +26,15 @@ type spectrum [bins]complex128
 // Kalman filter with a diagonal covariance (Enzner and Vary, 2006; Kuech, Mabande and Enzner, 2014). It knows how
 // unsure it is of the path, so that near-end speech slows it down where it is loud, without a detector.
 type kalman struct {
-	fft  *fourier.FFT
-	x    [parts]spectrum // of what was played, a ring
-	now  int             // the newest in x
-	w    [parts]spectrum // the path
-	p    [parts][bins]float64
-	last [hop]float64 // of what was played
+	fft *fourier.FFT
+	x   [parts]spectrum // of what was played, a ring
+	now int             // the newest in x
+	// missing is how many hops the newest is late.
+	missing int
+	stopped bool            // playback is
+	w       [parts]spectrum // the path
+	p       [parts][bins]float64
+	last    [hop]float64 // of what was played
 
 	left      [bins]float64 // smoothed |E|^2
 	estimated [bins]float64 // smoothed |Y|^2
@@ -43,6 +46,7 @@ type kalman struct {
 
 	after, before float64 // smoothed energies of what is left and of what was heard
 	harmful       int     // hops
+	alike         float64 // how much what is left looks like the estimate, smoothed
 
 	turn  int // whose turn it is to be confined
 	block [size]float64
@@ -81,8 +85,33 @@ func (k *kalman) forget() {
 	}
 }
 
-// push takes the next 10 ms of what is played.
+// maxMissing is for how many hops playback may be late. Then it has stopped, and plays silence.
+const maxMissing = 8
+
+// miss tells that there is nothing yet to be played in this hop.
+func (k *kalman) miss() {
+	if k.stopped {
+		k.push(&[hop]float64{})
+		k.stopped = true
+		return
+	}
+	if k.missing++; k.missing <= maxMissing {
+		return
+	}
+	late := k.missing
+	k.missing = 0
+	for range late {
+		k.push(&[hop]float64{})
+	}
+	k.stopped = true
+}
+
+// push takes the next 10 ms of what is played. Where it is late, it was so for good: the path is shorter by as much.
 func (k *kalman) push(far *[hop]float64) {
+	for ; k.missing > 0; k.missing-- {
+		k.earlier()
+	}
+	k.stopped = false
 	k.now = (k.now + 1) % parts
 	copy(k.block[:hop], k.last[:])
 	copy(k.block[hop:], far[:])
@@ -107,8 +136,8 @@ func (k *kalman) earlier() {
 // cancel takes the echo out of mic, and learns. echo is what it took out.
 func (k *kalman) cancel(out, echo, mic *[hop]float64) {
 	k.y, k.unsure = spectrum{}, [bins]float64{}
-	for p := range parts {
-		x, w, cov := &k.x[(k.now-p+parts)%parts], &k.w[p], &k.p[p]
+	for p := k.missing; p < parts; p++ {
+		x, w, cov := &k.x[(k.now+k.missing-p+parts)%parts], &k.w[p], &k.p[p]
 		for i, v := range x {
 			k.y[i] += w[i] * v
 			k.unsure[i] += cov[i] * power(v)
@@ -131,7 +160,6 @@ func power(v complex128) float64 { return real(v)*real(v) + imag(v)*imag(v) }
 
 // learn moves the path by what is left of the echo.
 func (k *kalman) learn() {
-	const tiny = 1e-3 // of samples of 16 bit: below any sound
 	var step spectrum // E over what it is made of
 	var part, wrong, around [bins]float64
 	for i, e := range k.e {
@@ -152,20 +180,32 @@ func (k *kalman) learn() {
 			loud++
 		}
 	}
-	if sure := min(1, (alike/max(loud, 1)-doubt)/doubt); sure > 0 && loud > bins/8 {
+	if loud > bins/8 {
+		k.alike = alikeMemory*k.alike + (1-alikeMemory)*alike/loud
+	}
+	if sure := min(1, 1.5*(k.alike-doubt)/doubt); sure > 0 && loud > bins/8 {
 		for i := range wrong {
 			wrong[i] = sure * min(1, power(k.cross[i])/(k.estimated[i]*k.estimated[i]+tiny))
 		}
 	}
-	for p := range parts {
-		x, w, cov := &k.x[(k.now-p+parts)%parts], &k.w[p], &k.p[p]
+	for p := k.missing; p < parts; p++ {
+		x, w, cov := &k.x[(k.now+k.missing-p+parts)%parts], &k.w[p], &k.p[p]
 		for i, v := range x {
 			c := cov[i]
 			w[i] += complex(c, 0) * conj(v) * step[i]
-			c *= 1 - 0.5*c*power(v)*part[i]
 			size := power(w[i])
-			around[i] = max(size, spread*around[i])
-			cov[i] = max(transition*transition*c+(1-transition*transition)*size, wrong[i]*around[i])
+			c *= 1 - 0.5*c*power(v)*part[i]
+			c = transition*transition*c + (1-transition*transition)*size
+			// Not by the built-in max, which minds NaN and takes its time.
+			near := spread * around[i]
+			if size > near {
+				near = size
+			}
+			around[i] = near
+			if change := wrong[i] * near; change > c {
+				c = change
+			}
+			cov[i] = c
 		}
 	}
 	if k.harmful > patience {

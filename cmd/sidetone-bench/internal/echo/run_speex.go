@@ -2,20 +2,8 @@
 
 package echo
 
-import (
-	"sidetone/audio"
-	"sidetone/audio/dsp"
-)
-
-// chain is the device's.
-type chain struct{ *dsp.Chain }
-
-func (c chain) Play(f *audio.Frame)    { c.Played(f) }
-func (c chain) Capture(f *audio.Frame) { c.Process(f) }
+import "sidetone/audio/dsp"
 
 func init() {
-	cancellers[dsp.CancellerSpeex] = func() (canceller, error) {
-		c, err := dsp.NewChain(dsp.Config{Canceller: dsp.CancellerSpeex})
-		return chain{c}, err
-	}
+	cancellers[dsp.CancellerSpeex] = func() (canceller, error) { return dsp.NewSpeex() }
 }
