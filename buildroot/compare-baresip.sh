@@ -69,6 +69,7 @@ opus_bitrate 32000
 opus_stereo no
 opus_sprop_stereo no
 opus_complexity $complexity
+opus_application voip
 snd_path $dir/$1/out
 module_path $(dirname "$(dpkg -L baresip-core | grep /opus.so)")
 module aufile.so
