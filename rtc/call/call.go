@@ -177,7 +177,8 @@ type Line interface {
 // has AddCandidate(candidate, mid string, mline uint16) error too is given the far side's trickled candidates, after its
 // description.
 type Media interface {
-	// Offer and Answer gather candidates and return our SDP; both may take as long as ctx lets them.
+	// Offer and Answer gather candidates and return our SDP; both may take as long as ctx lets them. An error that wraps a
+	// *quality.Error has its code told.
 	Offer(ctx context.Context) (sdp string, err error)
 	Answer(ctx context.Context, offer string) (sdp string, err error)
 	// SetAnswer applies the far side's answer to our offer.

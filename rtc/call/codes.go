@@ -20,6 +20,7 @@ const (
 	codePeerFailed        = 33004
 	codePathChanged       = 33008
 	codeSeveralActive     = 33010
+	codeAnsweredAlready   = 33006
 	codeDuplicateAnswer   = 33007
 	codeUnknownReattached = 35002
 	codeSignalingRecovery = 36003

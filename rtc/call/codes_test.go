@@ -2,6 +2,7 @@ package call
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -51,7 +52,24 @@ func TestCodes(t *testing.T) {
 			_ = w.Answer(w.t.Context(), "in-1")
 			_ = w.Answer(w.t.Context(), "in-1")
 			return "in-1"
+		}, []int{33006}},
+		{"another is being answered", func(c *Config, w *world) { c.SecondCall, w.gather = SecondWait, time.Second }, func(w *world) string {
+			w.ring("in-1")
+			w.ring("in-2")
+			_ = w.Answer(w.t.Context(), "in-1")
+			if err := w.Answer(w.t.Context(), "in-2"); !errors.Is(err, errOther) {
+				w.t.Errorf("two calls were answered at a time: %v", err)
+			}
+			return "in-2"
 		}, []int{33007}},
+		{"no way for media was found", func(_ *Config, w *world) {
+			w.offerErr = fmt.Errorf("no offer: %w", &quality.Error{Code: 33003})
+		}, outbound, []int{33003, 40001}},
+		{"what media warns of", nil, func(w *world) string {
+			id := w.dial()
+			w.theMedia(0).notify(MediaEvent{Kind: MediaWarning, Code: quality.OnlyHostCandidates})
+			return id
+		}, []int{33005}},
 		{"media takes another path", nil, func(w *world) string {
 			id := w.talk()
 			for _, changes := range []uint32{0, 1, 1, 2, 2} { // the first selection is none
@@ -112,6 +130,17 @@ func TestCodes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A restart that finds no way says so each time.
+func TestNoWayForNewMedia(t *testing.T) {
+	in(t, func(_ *Config, w *world) { w.restartErr = &quality.Error{Code: quality.GatheringEmpty} }, func(t *testing.T, w *world) {
+		w.talk()
+		w.theMedia(0).notify(MediaEvent{Kind: MediaConnected})
+		w.theMedia(0).notify(MediaEvent{Kind: MediaFailed})
+		time.Sleep(time.Second)
+		is(t, "codes", w.codes(), "33004 36004 33003 47001 33003 47001 33003 47001")
+	})
 }
 
 // The causes that we give ourselves, as the platforms name and number them.

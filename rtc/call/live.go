@@ -285,7 +285,7 @@ func (m *Manager) restart(c *live, try int) {
 		defer cancel()
 		sdp, err := s.media.Restart(ctx)
 		if err != nil {
-			m.post(c, Input{Kind: OnMediaError, Err: err, Try: try})
+			m.failed(c, Input{Kind: OnMediaError, Err: err, Try: try})
 			return
 		}
 		m.post(c, Input{Kind: OnOffered, SDP: sdp, Try: try})

@@ -105,6 +105,7 @@ const (
 	// Ours, trickled: Candidate, SDPMid, SDPMLineIndex.
 	MediaCandidate       MediaKind = "candidate"
 	MediaEndOfCandidates MediaKind = "end of candidates"
+	MediaWarning         MediaKind = "warning" // Code
 )
 
 // MediaEvent is what a media session tells.
@@ -113,6 +114,7 @@ type MediaEvent struct {
 	Time  time.Time // for the report's timeline; zero is now
 	Digit string
 	Err   error
+	Code  int // of quality.Lookup
 
 	Candidate, SDPMid string
 	SDPMLineIndex     uint16

@@ -57,7 +57,7 @@ func (m *Manager) note(c *live, info Info) {
 func (m *Manager) mark(c *live, e MediaEvent) {
 	name := string(e.Kind)
 	switch e.Kind {
-	case MediaDigit, MediaCandidate, MediaEndOfCandidates:
+	case MediaDigit, MediaCandidate, MediaEndOfCandidates, MediaWarning:
 		return
 	case MediaConnected, MediaDisconnected, MediaFailed:
 		name = "media_" + name

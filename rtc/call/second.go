@@ -104,6 +104,9 @@ func (m *Manager) answer(c *live, headers []Header, done func(error)) error {
 			talk = other
 		case Held, Ringing:
 		default:
+			if other.info.State == Answering {
+				m.tell(c, codeDuplicateAnswer)
+			}
 			return errOther
 		}
 	}

@@ -2,7 +2,10 @@ package call
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"sidetone/rtc/quality"
 )
 
 // candidate is a trickled ICE candidate; an empty one of ours is the last.
@@ -43,7 +46,7 @@ func (m *Manager) openMedia(c *live, s *session, info Info, try int, describe fu
 	s.do(func() {
 		media, err := m.cfg.NewMedia(c.ctx, info, func(e MediaEvent) { m.inbox.put(func() { m.mediaEvent(c, s, e) }) })
 		if err != nil {
-			m.post(c, Input{Kind: OnMediaError, Err: err, Try: try})
+			m.failed(c, Input{Kind: OnMediaError, Err: err, Try: try})
 			return
 		}
 		s.media = media
@@ -58,10 +61,21 @@ func (m *Manager) openMedia(c *live, s *session, info Info, try int, describe fu
 		}
 		sdp, err := describe(media)
 		if err != nil {
-			m.post(c, Input{Kind: bad, Err: err, Try: try})
+			m.failed(c, Input{Kind: bad, Err: err, Try: try})
 			return
 		}
 		m.post(c, Input{Kind: good, SDP: sdp, Try: try})
+	})
+}
+
+// failed makes a step of media that did not come about, and tells the code of its error.
+func (m *Manager) failed(c *live, in Input) {
+	m.inbox.put(func() {
+		var coded *quality.Error
+		if errors.As(in.Err, &coded) && c.info.State < Hangup {
+			m.tell(c, coded.Code)
+		}
+		m.step(c, in)
 	})
 }
 
@@ -147,6 +161,8 @@ func (m *Manager) mediaEvent(c *live, s *session, e MediaEvent) {
 		m.trickle(c, s, candidate{e.Candidate, e.SDPMid, e.SDPMLineIndex})
 	case MediaEndOfCandidates:
 		m.trickle(c, s, candidate{})
+	case MediaWarning:
+		m.tell(c, e.Code)
 	case MediaFailed:
 		if s == c.fresh {
 			m.step(c, Input{Kind: OnMediaError, Err: e.Err, Try: c.info.try})

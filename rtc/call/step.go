@@ -222,7 +222,7 @@ func inbound(c Info, in Input) (Info, []Action, bool) {
 		c.mediaOpen, c.sdpTaken, c.AnswerHeaders = true, true, in.Headers
 		return c.to(Answering), []Action{{Kind: Arm, Timer: AnswerTimer}, {Kind: MakeAnswer}}, true
 	case c.State == Answering && in.Kind == OnAnswer:
-		return c, []Action{{Kind: Tell, Code: codeDuplicateAnswer}}, true // one answer is enough
+		return c, []Action{{Kind: Tell, Code: codeAnsweredAlready}}, true // one answer is enough
 	case c.State == Ringing && in.Kind == OnTimeout && in.Timer == RingTimer:
 		return end(c, in, ByTimeout, NoAnswer, "nobody answered")
 	case c.State == Answering && in.Kind == OnAnswerReady:
@@ -285,6 +285,10 @@ func talking(c Info, in Input) (Info, []Action, bool) {
 			return c, nil, true // the platform's bye tells how it went on
 		case c.asked:
 			return heldOrNot(c, in)
+		}
+	case OnAnswer:
+		if c.Direction == Inbound {
+			return c, []Action{{Kind: Tell, Code: codeAnsweredAlready}}, true
 		}
 	case OnReattached:
 		if c.detached {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/pion/webrtc/v4"
+
+	"sidetone/rtc/quality"
 )
 
 const (
@@ -16,6 +18,8 @@ const (
 	gatherLimit = 1500 * time.Millisecond
 	// gatherGiveUp ends the wait of a session that has nothing to show at all: pion itself may wait for minutes.
 	gatherGiveUp = 8 * time.Second
+	// gatherTimeout is when a search that is not over is told, as by Telnyx's SDKs.
+	gatherTimeout = 15 * time.Second
 )
 
 // gathering follows our candidates as they are found.
@@ -24,15 +28,63 @@ type gathering struct {
 	plan   serverPlan
 	all    bool                         // the line trickles: every candidate is told
 	late   func(c *webrtc.ICECandidate) // told what comes after the SDP was taken; nil ends them
+	warn   func(code int)
 
 	mu                 sync.Mutex
 	host, srflx, relay int
 	complete, taken    bool
+	timeout            *time.Timer   // runs while candidates are looked for
 	changed            chan struct{} // holds a token when something changed
 }
 
-func newGathering(policy string, plan serverPlan, all bool, late func(*webrtc.ICECandidate)) *gathering {
-	return &gathering{policy: policy, plan: plan, all: all, taken: all, late: late, changed: make(chan struct{}, 1)}
+func newGathering(policy string, plan serverPlan, all bool, late func(*webrtc.ICECandidate), warn func(int)) *gathering {
+	return &gathering{
+		policy: policy, plan: plan, all: all, taken: all, late: late, warn: warn, changed: make(chan struct{}, 1),
+	}
+}
+
+// begin watches the time of a round that has begun.
+func (g *gathering) begin() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.complete && g.timeout == nil {
+		g.timeout = time.AfterFunc(gatherTimeout, g.overdue)
+	}
+}
+
+// end stops watching.
+func (g *gathering) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.settle()
+}
+
+func (g *gathering) settle() {
+	if g.timeout != nil {
+		g.timeout.Stop()
+	}
+	g.timeout = nil
+}
+
+// overdue tells of a round that is not over in time.
+func (g *gathering) overdue() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.timeout != nil { // it did not end meanwhile
+		g.warn(quality.GatheringTimeout)
+	}
+}
+
+// poor is the code of what there is to be said of the candidates found so far, once they are all; 0 when they will do. Where
+// no server is configured, host candidates are what was asked for.
+func (g *gathering) poor() int {
+	switch {
+	case g.relay+g.srflx > 0 || g.host > 0 && !g.plan.wantSrflx && !g.plan.wantRelay:
+		return 0
+	case g.host > 0 && g.policy != PolicyRelay:
+		return quality.OnlyHostCandidates
+	}
+	return quality.GatheringEmpty
 }
 
 // again begins another round: what was found before is gone (ICE restarts).
@@ -40,6 +92,7 @@ func (g *gathering) again() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.host, g.srflx, g.relay, g.complete, g.taken = 0, 0, 0, false, g.all
+	g.settle()
 }
 
 // found takes what pion's OnICECandidate says.
@@ -48,6 +101,10 @@ func (g *gathering) found(c *webrtc.ICECandidate) {
 	switch {
 	case c == nil:
 		g.complete = true
+		g.settle()
+		if code := g.poor(); g.all && code != 0 {
+			g.warn(code)
+		}
 	case c.Typ == webrtc.ICECandidateTypeHost:
 		g.host++
 	case c.Typ == webrtc.ICECandidateTypeSrflx:
@@ -125,5 +182,8 @@ func (g *gathering) none() error {
 func (g *gathering) take() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if code := g.poor(); !g.taken && code != 0 {
+		g.warn(code)
+	}
 	g.taken = true
 }

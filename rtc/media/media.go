@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"sidetone/audio"
+	"sidetone/rtc/quality"
 )
 
 // ICE policies.
@@ -96,6 +97,10 @@ const (
 	// Candidate is one of our candidates that came too late for the SDP. A line that can trickle sends it on; an empty
 	// one ends them.
 	Candidate EventKind = "candidate"
+	// Warned tells how the search for our candidates went: Code is quality.GatheringTimeout when it is not over after 15 s,
+	// quality.OnlyHostCandidates when servers are configured and none of them gave any, and, while trickling,
+	// quality.GatheringEmpty when there is none at all: else that is the error of who waits for the SDP.
+	Warned EventKind = "warned"
 )
 
 // Event is one thing that happened.
@@ -107,6 +112,7 @@ type Event struct {
 	Mid       string
 	MLine     uint16
 	Err       error // of Failed: what went wrong, for a person
+	Code      int   // of Warned
 	// Gap, of FirstPacketReceived: how long ago the last packet of sound came by the session whose place this one took. 0
 	// when it took none's.
 	Gap time.Duration
@@ -145,7 +151,7 @@ var (
 	ErrClosed       = errors.New("media: the session is closed")
 	ErrNotConnected = errors.New("media: not connected yet")
 	// ErrNoCandidates: there is no way in or out; the text names the policy and what to check.
-	ErrNoCandidates = errors.New("media: no ICE candidate was found")
+	ErrNoCandidates error = &quality.Error{Code: quality.GatheringEmpty, Text: "media: no ICE candidate was found"}
 	// ErrNoDTMF: the far side does not take RFC 4733; send the digits by the line (info) instead.
 	ErrNoDTMF = errors.New("media: the far side takes no telephone-event (RFC 4733); send digits over the line")
 )

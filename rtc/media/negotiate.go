@@ -138,6 +138,7 @@ func (s *Session) local(ctx context.Context, d webrtc.SessionDescription) (strin
 	if d.Type == webrtc.SDPTypeAnswer {
 		s.agreed(s.pc.CurrentRemoteDescription().SDP)
 	}
+	s.gather.begin()
 	if !s.cfg.Trickle {
 		if err := s.gather.wait(ctx, s.done); err != nil {
 			return "", err

@@ -97,7 +97,9 @@ func (e *Engine) NewSession(c SessionConfig) (*Session, error) {
 	}
 	s.standby.Store(c.Standby)
 	s.codecs = codecTeller{sends: c.Sends, receives: c.Receives, standby: c.Standby}
-	s.gather = newGathering(c.Policy, plan, c.Trickle, s.lateCandidate)
+	s.gather = newGathering(c.Policy, plan, c.Trickle, s.lateCandidate, func(code int) {
+		s.events.put(Event{Kind: Warned, Time: time.Now(), Code: code})
+	})
 	if err := s.open(ctx, e); err != nil {
 		cancel()
 		s.events.stop()
@@ -372,6 +374,7 @@ func (s *Session) Close() error {
 	}
 	s.mu.Unlock()
 	s.sendable.Store(false)
+	s.gather.end()
 	if n := s.out.queue.drops(); n > 0 {
 		s.log.Info("media: the network did not take all packets in time", "dropped", n)
 	}

@@ -24,11 +24,26 @@ const (
 	LowBytesSent     = 32002
 )
 
+// Codes of the search for ways into the network (ICE gathering).
+const (
+	GatheringTimeout   = 33002
+	GatheringEmpty     = 33003
+	OnlyHostCandidates = 33005
+)
+
 // DeviceChangeSkipped is the code of a sound device that was not changed because the other one does not open.
 const DeviceChangeSkipped = 33009
 
 // IsError tells an error from a warning: Telnyx counts them from 40001 on.
 func (c Condition) IsError() bool { return c.Code > 40000 }
+
+// Error is an error that has a code of its own.
+type Error struct {
+	Code int
+	Text string
+}
+
+func (e *Error) Error() string { return e.Text }
 
 // Lookup finds a condition by its code.
 func Lookup(code int) (Condition, bool) {
@@ -87,12 +102,12 @@ var conditions = []Condition{
 	{32003, "RECORDING_UNAVAILABLE", "the call cannot be recorded", "no recorder", "check the recording settings", false},
 	{32004, "RECORDING_BUFFER_OVERFLOW", "a part of the recording was lost", "the upload is too slow", checkNet, false},
 	{33001, "ICE_CONNECTIVITY_LOST", "the media path is silent", "the network changed or is away", "wait: it may come back", false},
-	{33002, "ICE_GATHERING_TIMEOUT", "not all ways for media were found in time", "a TURN server does not answer", "check ice.servers", false},
-	{33003, "ICE_GATHERING_EMPTY", "no way for media was found", "no network, or no TURN server that answers", "check the network and ice.servers", false},
+	{GatheringTimeout, "ICE_GATHERING_TIMEOUT", "not all ways for media were found in time", "a TURN server does not answer", "check ice.servers", false},
+	{GatheringEmpty, "ICE_GATHERING_EMPTY", "no way for media was found", "no network, or no TURN server that answers", "check the network and ice.servers", false},
 	{33004, "PEER_CONNECTION_FAILED", "the media connection failed", "a firewall, or a network that changed", "try ice.policy = \"relay\"", false},
-	{33005, "ONLY_HOST_ICE_CANDIDATES", "only local addresses were found", "no STUN or TURN server answered", "check ice.servers", false},
-	{33006, "ANSWER_WHILE_PEER_ACTIVE", "a second answer came for a call", "the platform sent it twice", "nothing", false},
-	{33007, "DUPLICATE_INBOUND_ANSWER", "a call was answered twice", "two answers from here", "nothing", false},
+	{OnlyHostCandidates, "ONLY_HOST_ICE_CANDIDATES", "only local addresses were found", "no STUN or TURN server answered", "check ice.servers", false},
+	{33006, "ANSWER_WHILE_PEER_ACTIVE", "a call was answered that is answered already", "two answers from here", "nothing", false},
+	{33007, "DUPLICATE_INBOUND_ANSWER", "a call was not answered because another one is just being answered", "one call that came twice, or two answers at a time", "answer it again if it still rings", false},
 	{33008, "ICE_CANDIDATE_PAIR_CHANGED", "media took another path", "the network changed", "nothing", false},
 	{DeviceChangeSkipped, "AUDIO_INPUT_DEVICE_CHANGE_SKIPPED", "the microphone was not changed", "the new one is not there", "check audio.capture", false},
 	{33010, "MULTIPLE_ACTIVE_CALLS_DETECTED", "more than one call is active", "a second call was answered", "hang one up", false},

@@ -180,6 +180,8 @@ func (a *Appliance) newMedia(ctx context.Context, c call.Info, notify func(call.
 				notify(call.MediaEvent{Kind: call.MediaDisconnected, Time: e.Time})
 			case media.Failed:
 				notify(call.MediaEvent{Kind: call.MediaFailed, Time: e.Time, Err: e.Err})
+			case media.Warned:
+				notify(call.MediaEvent{Kind: call.MediaWarning, Code: e.Code})
 			case media.Digit:
 				notify(call.MediaEvent{Kind: call.MediaDigit, Digit: e.Digit})
 			case media.Candidate:
