@@ -31,8 +31,8 @@ const (
 	ducking = 4.0
 	// hold is how much of the belief in a near end is left 10 ms later.
 	hold = 0.9
-	// noiseRises is how fast more noise is believed, in 10 ms; noiseFloor is the gain of what is noise alone.
-	noiseRises, noiseFloor = 1.005, 0.25
+	// noiseRises is how fast more noise is believed, in 10 ms, noiseOver how much more there is than in its quietest moments, and noiseFloor is the gain of what is noise alone.
+	noiseRises, noiseOver, noiseFloor = 1.005, 3.0, 0.18
 )
 
 // suppressor lowers what the linear stage has left of an echo, and noise, by a gain in each bin.
@@ -163,7 +163,7 @@ func (s *suppressor) weigh(unsure *[bins]float64) {
 	for i := range s.gain {
 		p := s.near[min(bands-1, i/bandWidth)]
 		s.gain[i] = 1
-		if unwanted := over*rest[i] + s.noise[i]; unwanted > tiny/4 {
+		if unwanted := over*rest[i] + noiseOver*s.noise[i]; unwanted > tiny/4 {
 			prior := 0.8*s.before[i]/unwanted + 0.2*max(0, e2[i]/unwanted-1)
 			g := prior / (1 + prior)
 			s.before[i] = g * g * e2[i]
