@@ -35,6 +35,9 @@ type Profile struct {
 	LED      LED
 	Card     string // the sound card's name; "" lets the config or the system choose
 	NoEcho   bool   // the sound card takes echoes away itself
+	// Complexity is how hard Opus works, 0 to 10, where the config leaves it to the board. What browsers use on ARM is 5:
+	// above it the ear hears little and a small board sweats.
+	Complexity int
 }
 
 // Press is a button that was pressed.
@@ -51,6 +54,8 @@ var profiles = []Profile{
 		Terminal: true,
 		Buttons:  []Button{{Name: "call", Key: 'c'}},
 		LED:      LEDTerminal,
+
+		Complexity: 5,
 	},
 }
 

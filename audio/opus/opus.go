@@ -27,7 +27,10 @@ type Config struct {
 }
 
 // Encoder makes packets of frames. It is not safe for concurrent use.
-type Encoder struct{ enc *opus.Encoder }
+type Encoder struct {
+	enc     *opus.Encoder
+	bitrate int
+}
 
 // NewEncoder makes an encoder for voice.
 func NewEncoder(c Config) (*Encoder, error) {
@@ -38,7 +41,7 @@ func NewEncoder(c Config) (*Encoder, error) {
 	if c.Bitrate == 0 {
 		c.Bitrate = 32000
 	}
-	e := &Encoder{enc}
+	e := &Encoder{enc, c.Bitrate}
 	for _, set := range []struct {
 		what string
 		err  error
@@ -55,6 +58,9 @@ func NewEncoder(c Config) (*Encoder, error) {
 	}
 	return e, nil
 }
+
+// Bitrate is that of the Config, in bit/s.
+func (e *Encoder) Bitrate() int { return e.bitrate }
 
 // SetBitrate changes the bitrate, in bit/s, from the next frame on.
 func (e *Encoder) SetBitrate(bps int) error { return e.enc.SetBitrate(bps) }

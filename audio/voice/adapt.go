@@ -21,6 +21,21 @@ func (h *LossHint) Report(fractionLost uint8, at time.Duration) {
 	h.loss += weight * (float64(fractionLost)/256 - h.loss)
 }
 
+// heavyLoss is the smoothed share from which on loss is taken for a way that is too narrow, and not for a bad one: less is
+// sent, as every packet that fits counts more than its sound. leastBitrate, in bit/s, carries a voice still.
+const (
+	heavyLoss    = 0.3
+	leastBitrate = 12000
+)
+
+// Bitrate is what to send at, in bit/s, where full is wanted.
+func (h *LossHint) Bitrate(full int) int {
+	if h.loss < heavyLoss {
+		return full
+	}
+	return min(full, max(leastBitrate, int(float64(full)*(1-h.loss))))
+}
+
 // Percent is what the encoder is to be told at that bitrate (bit/s); 0 asks for no FEC.
 func (h *LossHint) Percent(bitrate int) int {
 	if h.loss < 0.005 {

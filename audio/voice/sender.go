@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"sidetone/audio"
 
@@ -31,6 +32,8 @@ type Sender struct {
 	ready func() bool
 	muted atomic.Bool
 	next  atomic.Pointer[Encoder] // to be used from the next frame on; nil when there is none
+	news  atomic.Pointer[report]  // of the far side, not yet looked at
+	rate  atomic.Int64            // bit/s
 
 	// of the capture goroutine
 	frame   audio.Frame
@@ -38,6 +41,10 @@ type Sender struct {
 	refused bool // the packet is made, but Out did not take it yet
 	resting bool // the far side knows that nothing is sent until there is sound again (DTX)
 	broken  bool // an encoder's error has been logged
+	hint    LossHint
+	now     time.Duration // since the stream began, by the capture clock
+	highest uint32        // extended sequence number that the last report knew of
+	percent int           // of loss, as the encoder was told
 	buf     [maxPacket]byte
 
 	mu    sync.Mutex
@@ -53,6 +60,9 @@ func NewSender(c SenderConfig) *Sender {
 	if r, ok := c.Out.(interface{ Ready() bool }); ok {
 		s.ready = r.Ready
 	}
+	if c.Encoder != nil {
+		s.use(c.Encoder)
+	}
 	s.packet.Version = 2
 	s.packet.Marker = true
 	// The upper half is left out, so that a rollover does not fall on the first packets (RFC 3711, section 3.3.1).
@@ -61,13 +71,23 @@ func NewSender(c SenderConfig) *Sender {
 	return s
 }
 
+// report is what a receiver report of the far side says (RFC 3550, section 6.4.1).
+type report struct {
+	fractionLost uint8
+	highest      uint32
+}
+
 // PushFrame implements audio.Sink. While Out takes no packets the frame counts as not taken, and time goes on. The
 // encoder does not go on: the packet that was refused is offered again, so that a file which waits, and therefore pushes
 // the same frame, begins with the first packet that leaves.
 func (s *Sender) PushFrame(f *audio.Frame) bool {
 	s.packet.Timestamp += audio.FrameSamples
+	s.now += audio.FrameDuration
+	if r := s.news.Swap(nil); r != nil {
+		s.hear(*r)
+	}
 	if e := s.next.Swap(nil); e != nil {
-		s.cfg.Encoder = *e
+		s.use(*e)
 		s.refused, s.resting, s.broken = false, false, false // a packet of the other codec is of no use any more
 		s.packet.Marker = true
 	}
@@ -86,6 +106,51 @@ func (s *Sender) PushFrame(f *audio.Frame) bool {
 	s.packet.Marker = false
 	s.count()
 	return true
+}
+
+// use makes e the encoder, and tells it what is known of the way.
+func (s *Sender) use(e Encoder) {
+	s.cfg.Encoder = e
+	s.percent = 0
+	s.rate.Store(0)
+	if a, ok := e.(Adaptive); ok {
+		s.rate.Store(int64(a.Bitrate()))
+	}
+	s.adapt()
+}
+
+// hear takes a report. One that knows of no packet that the one before did not says nothing of loss: the sender rested.
+func (s *Sender) hear(r report) {
+	if r.highest == s.highest {
+		return
+	}
+	s.highest = r.highest
+	s.hint.Report(r.fractionLost, s.now)
+	s.adapt()
+}
+
+// adapt makes the encoder follow the hint, where it can.
+func (s *Sender) adapt() {
+	a, ok := s.cfg.Encoder.(Adaptive)
+	if !ok {
+		return
+	}
+	rate := s.hint.Bitrate(a.Bitrate())
+	if int64(rate) != s.rate.Load() {
+		s.set("bitrate", a.SetBitrate(rate))
+		s.rate.Store(int64(rate))
+	}
+	if percent := s.hint.Percent(rate); percent != s.percent {
+		s.set("loss", a.SetPacketLoss(percent))
+		s.percent = percent
+	}
+}
+
+// set logs what an encoder did not take; sound goes on as it was.
+func (s *Sender) set(what string, err error) {
+	if err != nil {
+		s.cfg.Logger.Error("encoder", "set", what, "err", err)
+	}
 }
 
 // encode makes the packet of f, and reports whether it is to be sent.
@@ -127,6 +192,16 @@ func (s *Sender) count() {
 	s.stats.TotalSamplesDuration += audio.FrameDuration.Seconds()
 	s.stats.FramesEncoded++
 }
+
+// Report takes what a receiver report of the far side says of this stream: the share lost since the report before, of
+// 256, and the highest sequence number received, extended by its cycles. It never waits: the encoder hears of it with the
+// next frame. Of two that come within a frame the later counts.
+func (s *Sender) Report(fractionLost uint8, highest uint32) {
+	s.news.Store(&report{fractionLost, highest})
+}
+
+// TargetBitrate is what the encoder aims at now, in bit/s; 0 when that is not for the sender to say.
+func (s *Sender) TargetBitrate() int { return int(s.rate.Load()) }
 
 // SetEncoder changes how sound is encoded from the next frame on: another codec was agreed.
 func (s *Sender) SetEncoder(e Encoder) { s.next.Store(&e) }

@@ -29,6 +29,16 @@ type Encoder interface {
 	Encode(f *audio.Frame, buf []byte) (int, error)
 }
 
+// Adaptive is an Encoder that can follow the network from one frame to the next. audio/opus has one.
+type Adaptive interface {
+	Encoder
+	// Bitrate is what it was made for, in bit/s.
+	Bitrate() int
+	SetBitrate(bps int) error
+	// SetPacketLoss tells it how much the far side loses, in percent.
+	SetPacketLoss(percent int) error
+}
+
 // energy is the sum of squares of pcm, full scale being 1.
 func energy(pcm []int16) float64 {
 	var sum int64

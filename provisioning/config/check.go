@@ -239,7 +239,7 @@ func (k *checker) audio(a Audio) {
 	k.oneOf("audio.echo_canceller", a.Canceller, "auto", "kalman", "speexdsp", "none")
 	k.between("audio.ring_volume", a.RingVolume, 0, 100, " %")
 	k.between("audio.bitrate", a.Bitrate, MinBitrate, MaxBitrate, " bit/s")
-	k.between("audio.complexity", a.Complexity, 0, MaxComplexity, "")
+	k.between("audio.complexity", a.Complexity, -1, MaxComplexity, "")
 	if len(a.Codecs) == 0 {
 		k.add("audio.codecs", `must not be empty; the default is ["opus", "pcmu", "pcma"]`)
 	}

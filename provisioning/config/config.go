@@ -158,8 +158,9 @@ type Audio struct {
 	AutoGain   bool   `toml:"auto_gain"`
 	RingVolume int    `toml:"ring_volume"` // percent
 	Bitrate    int    `toml:"bitrate"`     // bit/s
-	Complexity int    `toml:"complexity"`  // 0..10
+	Complexity int    `toml:"complexity"`  // 0..10; -1: the board's
 	FEC        bool   `toml:"fec"`
+	DTX        bool   `toml:"dtx"`
 	// Codecs offered, best first: opus, pcmu, pcma.
 	Codecs        []string `toml:"codecs"`
 	BandwidthKbps int      `toml:"bandwidth_kbps"` // said in our SDP (b=AS); 0: nothing is said

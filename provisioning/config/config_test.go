@@ -240,7 +240,7 @@ fec = true
 		`door1.toml:13:1: buttons[1].name "call" is taken by another button`,
 		`door1.toml:14:1: unknown key buttons[1].targett; did you mean buttons[1].target?`,
 		`door1.toml:16:1: audio.bitrate must be a whole number, not "32k"`,
-		`door1.toml:17:1: audio.complexity must be from 0 to 10, not 11`,
+		`door1.toml:17:1: audio.complexity must be from -1 to 10, not 11`,
 		`door1.toml:18:1: audio.processing must be auto or on or off, not "maybe"`,
 		`door1.toml:19:1: audio.capture must be auto, null, card:NAME or wav:PATH, not "mic"`,
 		`door1.toml:21:1: ice.policy must be auto or all or relay, not "rely"`,

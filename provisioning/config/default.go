@@ -27,8 +27,7 @@ func Default() *Config {
 			AutoGain:   true,
 			RingVolume: 100,
 			Bitrate:    32000,
-			// What browsers use on ARM: above it the ear hears little and a Pi Zero sweats.
-			Complexity: 5,
+			Complexity: -1,
 			FEC:        true,
 			Codecs:     []string{"opus", "pcmu", "pcma"},
 		},

@@ -44,6 +44,8 @@ type Codec struct {
 	PayloadType uint8
 	Fmtp        string        // the far side's parameters
 	MaxPacket   time.Duration // the longest packet the far side takes (maxptime); 0: it did not say
+	FEC         bool          // the far side makes use of Opus's in-band FEC (RFC 7587, section 6.1: useinbandfec)
+	MaxBitrate  int           // the most it wants to get on average, in bit/s (maxaveragebitrate); 0: it did not say
 }
 
 // nameOf gives a codec's name as we write it, or "".
@@ -159,16 +161,24 @@ func clockRatio(c webrtc.RTPCodecParameters) uint32 {
 // maxPacket reads a=maxptime (RFC 8866, section 6.4), or what FreeSWITCH writes into the fmtp line; 0 when neither is there.
 func maxPacket(m *sdp.MediaDescription, fmtp string) time.Duration {
 	value, _ := m.Attribute("maxptime")
-	for p := range strings.SplitSeq(fmtp, ";") {
-		if k, v, ok := strings.Cut(strings.TrimSpace(p), "="); ok && k == "maxptime" && value == "" {
-			value = v
-		}
+	if value == "" {
+		value = parameter(fmtp, "maxptime")
 	}
 	ms, err := strconv.ParseUint(strings.TrimSpace(value), 10, 16)
 	if err != nil {
 		return 0
 	}
 	return time.Duration(ms) * time.Millisecond
+}
+
+// parameter is the value that a fmtp line has for a key; empty when it has none.
+func parameter(fmtp, key string) string {
+	for p := range strings.SplitSeq(fmtp, ";") {
+		if k, v, ok := strings.Cut(strings.TrimSpace(p), "="); ok && strings.EqualFold(k, key) {
+			return v
+		}
+	}
+	return ""
 }
 
 // codecTeller tells the codec of each direction, once each time that it changes.
@@ -184,7 +194,9 @@ type codecTeller struct {
 }
 
 func (t *codecTeller) describe(c webrtc.RTPCodecParameters) Codec {
+	most, _ := strconv.ParseUint(parameter(c.SDPFmtpLine, "maxaveragebitrate"), 10, 31) // 0 unless it is one
 	return Codec{
+		FEC: parameter(c.SDPFmtpLine, "useinbandfec") == "1", MaxBitrate: int(most),
 		Name: nameOf(c.MimeType), ClockRate: c.ClockRate, Channels: c.Channels,
 		PayloadType: uint8(c.PayloadType), Fmtp: c.SDPFmtpLine, MaxPacket: t.longest,
 	}

@@ -54,6 +54,7 @@ func (d *turnDialer) dial(ctx context.Context, network, addr string) (net.Conn, 
 	if err != nil {
 		return nil, fmt.Errorf("media: dial TURN server: %w", err)
 	}
+	mark(raw.(*net.TCPConn))
 	if err := tune(raw.(*net.TCPConn)); err != nil {
 		raw.Close()
 		return nil, fmt.Errorf("media: set up the socket to the TURN server: %w", err)
@@ -202,7 +203,7 @@ func (c *trackedPacketConn) Close() error {
 }
 
 // sessionNet is the network as one session sees it: with the interfaces of when refresh was called last (pion's own copy
-// would be that of the program's start), and with TURN over UDP tracked.
+// would be that of the program's start), with TURN over UDP tracked, and with every socket marked.
 type sessionNet struct {
 	*stdnet.Net // for everything but its list of interfaces
 	now         atomic.Pointer[stdnet.Net]
@@ -241,11 +242,34 @@ func (n *sessionNet) InterfaceByName(name string) (*transport.Interface, error) 
 	return n.now.Load().InterfaceByName(name)
 }
 
+// ListenUDP implements transport.Net; pion calls it for host candidates and those by STUN.
+func (n *sessionNet) ListenUDP(network string, addr *net.UDPAddr) (transport.UDPConn, error) {
+	c, err := net.ListenUDP(network, addr)
+	if err != nil {
+		return nil, err
+	}
+	mark(c)
+	return c, nil
+}
+
+// DialUDP implements transport.Net; pion calls it for TURN over DTLS.
+func (n *sessionNet) DialUDP(network string, local, remote *net.UDPAddr) (transport.UDPConn, error) {
+	c, err := net.DialUDP(network, local, remote)
+	if err != nil {
+		return nil, err
+	}
+	mark(c)
+	return c, nil
+}
+
 // ListenPacket implements transport.Net; pion calls it for TURN over UDP.
 func (n *sessionNet) ListenPacket(network, addr string) (net.PacketConn, error) {
 	c, err := n.Net.ListenPacket(network, addr)
 	if err != nil {
 		return nil, err
+	}
+	if s, ok := c.(syscall.Conn); ok {
+		mark(s)
 	}
 	n.sockets.add(c)
 	return &trackedPacketConn{c, n.sockets}, nil

@@ -78,6 +78,10 @@ type SessionConfig struct {
 	// Sends and Receives are told the codec of each direction before its first packet, and when it changes. They are called
 	// from the goroutine that found it, and must neither wait nor call the session. Without both only Opus is negotiated.
 	Sends, Receives func(Codec)
+	// Reported is told what each receiver report of the far side says of our stream (RFC 3550, section 6.4.1): the share lost
+	// since the one before, of 256, and the extended highest sequence number received. It is called from the goroutine that
+	// read it, and must not wait. May be nil.
+	Reported func(fractionLost uint8, highest uint32)
 	// Notify is told what happens, in order and from one goroutine; it must not wait for Close of the same session.
 	// May be nil.
 	Notify func(Event)

@@ -163,7 +163,7 @@ func (s *Session) open(ctx context.Context, e *Engine) error {
 	}
 	s.start(func() { s.streams.run(s) })
 	s.start(func() { s.out.run(s.done) })
-	s.start(func() { drain(func(b []byte) error { _, _, err := out.Read(b); return err }) })
+	s.start(func() { s.readReports(out) })
 	return nil
 }
 

@@ -6,7 +6,6 @@ import (
 
 	"sidetone/audio"
 	"sidetone/audio/audiotest"
-	"sidetone/audio/voice"
 
 	"github.com/pion/rtp"
 )
@@ -47,6 +46,7 @@ type network struct {
 type report struct {
 	at           time.Duration
 	fractionLost uint8
+	highest      uint32
 }
 
 // newNetwork makes the network of a schedule whose sender's clock is fast by skew parts in a million.
@@ -128,23 +128,6 @@ func (n *network) report() {
 	}
 	row := min(len(n.packets), len(n.rows)) - 1
 	if delay := n.rows[row].Delay; delay >= 0 {
-		n.reports = append(n.reports, report{at + delay, lost})
+		n.reports = append(n.reports, report{at + delay, lost, uint32(firstSequence + n.highest)})
 	}
-}
-
-// feedback drives the encoder's FEC as the device does it, by the reports that came.
-type feedback struct {
-	hint    voice.LossHint
-	bitrate int
-	percent int
-	encoder encoder
-}
-
-func (f *feedback) take(r report) error {
-	f.hint.Report(r.fractionLost, r.at)
-	if p := f.hint.Percent(f.bitrate); p != f.percent {
-		f.percent = p
-		return f.encoder.SetPacketLoss(p)
-	}
-	return nil
 }

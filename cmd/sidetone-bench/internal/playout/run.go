@@ -77,7 +77,7 @@ type engine struct {
 	Config
 	network  *network
 	encoder  encoder
-	feedback *feedback // nil unless FEC is auto
+	reported func(fractionLost uint8, highest uint32) // nil unless FEC is auto
 	push     func(*audio.Frame)
 	receiver *voice.Receiver
 	clock    stopwatch
@@ -100,11 +100,9 @@ func newEngine(c Config, codec codec, s audiotest.Schedule) (*engine, error) {
 		return nil, err
 	}
 	switch c.FEC {
-	case "off":
+	case "off", "auto":
 	case "on":
 		err = e.encoder.SetPacketLoss(voice.FECPercent(c.Bitrate, 0.05))
-	case "auto":
-		e.feedback = &feedback{bitrate: c.Bitrate, encoder: e.encoder}
 	default:
 		err = fmt.Errorf("FEC %q: say off, on or auto", c.FEC)
 	}
@@ -116,6 +114,9 @@ func newEngine(c Config, codec codec, s audiotest.Schedule) (*engine, error) {
 	} else {
 		sender := voice.NewSender(voice.SenderConfig{Encoder: e.encoder, Out: e.network})
 		e.push = func(f *audio.Frame) { sender.PushFrame(f) }
+		if c.FEC == "auto" {
+			e.reported = sender.Report
+		}
 	}
 	decoder, err := codec.decoder()
 	if err != nil {
@@ -187,10 +188,8 @@ func (e *engine) until(moment time.Duration) error {
 		case back:
 			r := n.reports[0]
 			n.reports = n.reports[1:]
-			if e.feedback != nil {
-				if err := e.feedback.take(r); err != nil {
-					return err
-				}
+			if e.reported != nil {
+				e.reported(r.fractionLost, r.highest)
 			}
 		case report:
 			n.report()

@@ -3,6 +3,7 @@ package appliance
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"sidetone/audio/opus"
 	"sidetone/audio/voice"
 	"sidetone/cmd/sidetone/internal/control"
+	"sidetone/provisioning/config"
 	"sidetone/rtc/call"
 	"sidetone/rtc/media"
 	"sidetone/rtc/quality"
@@ -27,7 +29,8 @@ type pipelines struct {
 	trunk    *media.Trunk
 	deaf     *atomic.Bool
 	opusIn   *opus.Decoder
-	opusOut  *opus.Encoder
+	opusOut  opus.Config // as the config has it
+	log      *slog.Logger
 	sessions int // that use them
 }
 
@@ -74,9 +77,8 @@ func (v *voices) of(callID string) (p *pipelines, ok bool) {
 type callMedia struct {
 	*media.Session
 	*pipelines
-	dumb    func() bool // there is no microphone
-	bitrate int         // of Opus
-	closed  func()
+	dumb   func() bool // there is no microphone
+	closed func()
 }
 
 // Close implements call.Media.
@@ -92,7 +94,7 @@ func (m callMedia) Sample() quality.Sample {
 	if o := s.Outbound; o != nil && o.Codec != nil {
 		o.TargetBitrate = g711Bitrate
 		if strings.EqualFold(o.Codec.MimeType, "audio/opus") {
-			o.TargetBitrate = float64(m.bitrate)
+			o.TargetBitrate = float64(m.out.TargetBitrate())
 		}
 	}
 	return s
@@ -114,15 +116,11 @@ func (a *Appliance) newPipelines(heard func()) (*pipelines, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opus decoder: %w", err)
 	}
-	enc, err := opus.NewEncoder(opus.Config{Bitrate: a.cfg.Audio.Bitrate, Complexity: a.cfg.Audio.Complexity, FEC: a.cfg.Audio.FEC})
-	if err != nil {
-		return nil, fmt.Errorf("opus encoder: %w", err)
-	}
-	p := &pipelines{trunk: &media.Trunk{}, deaf: &atomic.Bool{}}
+	p := &pipelines{trunk: &media.Trunk{}, deaf: &atomic.Bool{}, log: a.log, opusIn: dec}
+	p.opusOut = opus.Config{Bitrate: a.cfg.Audio.Bitrate, Complexity: a.complexity(), FEC: a.cfg.Audio.FEC, DTX: a.cfg.Audio.DTX}
 	p.receiver = voice.NewReceiver(voice.ReceiverConfig{Decoder: dec, Logger: a.log})
 	p.in = &firstSound{Source: &ear{Source: p.receiver, deaf: p.deaf}, tell: heard}
-	p.opusIn, p.opusOut = dec, enc
-	sender := voice.SenderConfig{Encoder: enc, Out: p.trunk, Logger: a.log}
+	sender := voice.SenderConfig{Out: p.trunk, Logger: a.log} // its encoder comes by sends
 	if a.chain != nil {
 		sender.Process = a.processing(a.chain.Process)
 	}
@@ -136,6 +134,14 @@ func (a *Appliance) codecs(c call.Info) []string {
 		return c.PreferredCodecs
 	}
 	return a.cfg.Audio.Codecs
+}
+
+// complexity is how hard Opus works here.
+func (a *Appliance) complexity() int {
+	if c := a.cfg.Audio.Complexity; c >= 0 {
+		return c
+	}
+	return a.profile.Complexity
 }
 
 // newMedia builds a session of a call, and for the first one the call's pipelines. A later one stands by until it is
@@ -160,7 +166,7 @@ func (a *Appliance) newMedia(ctx context.Context, c call.Info, notify func(call.
 	made := make(chan struct{}) // session is set
 	config := media.SessionConfig{
 		Receiver: p.receiver, CaptureStats: p.out.CaptureStats, Servers: a.iceServers(ctx), Fresh: a.iceServers,
-		Codecs: a.codecs(c), BandwidthKbps: a.cfg.Audio.BandwidthKbps, Sends: p.sends, Receives: p.receives, Trickle: a.cfg.ICE.Trickle, Prefetch: a.cfg.ICE.Prefetch, Standby: !first,
+		Codecs: a.codecs(c), BandwidthKbps: a.cfg.Audio.BandwidthKbps, Sends: p.sends, Receives: p.receives, Reported: p.out.Report, Trickle: a.cfg.ICE.Trickle, Prefetch: a.cfg.ICE.Prefetch, Standby: !first,
 		Notify: func(e media.Event) {
 			switch e.Kind {
 			case media.FirstPacketSent, media.FirstPacketReceived:
@@ -208,16 +214,25 @@ func (a *Appliance) newMedia(ctx context.Context, c call.Info, notify func(call.
 	if first {
 		p.trunk.Use(session)
 	}
-	return callMedia{Session: session, pipelines: p, dumb: func() bool { return a.sound.device.Load().dumb }, bitrate: a.cfg.Audio.Bitrate, closed: func() { a.voices.leave(c.ID, p) }}, nil
+	return callMedia{Session: session, pipelines: p, dumb: func() bool { return a.sound.device.Load().dumb }, closed: func() { a.voices.leave(c.ID, p) }}, nil
 }
 
 // sends makes the sending pipeline code as was negotiated.
 func (p *pipelines) sends(c media.Codec) {
 	if law, ok := laws[c.Name]; ok {
 		p.out.SetEncoder(g711.NewEncoder(law))
-	} else {
-		p.out.SetEncoder(p.opusOut)
+		return
 	}
+	o := p.opusOut
+	if o.FEC = o.FEC && c.FEC; c.MaxBitrate > 0 {
+		o.Bitrate = max(config.MinBitrate, min(o.Bitrate, c.MaxBitrate))
+	}
+	enc, err := opus.NewEncoder(o)
+	if err != nil {
+		p.log.Error("nothing can be sent", "err", err)
+		return
+	}
+	p.out.SetEncoder(enc)
 }
 
 // receives makes the receiving pipeline decode what comes.
