@@ -245,7 +245,7 @@ func TestMissingCard(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	err = dev.Run(ctx, &k, &k)
-	if err == nil || !strings.Contains(err.Error(), "plughw:CARD=NoSuchCard,DEV=0 does not open") ||
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "plughw:CARD=NoSuchCard,DEV=0 does not open") ||
 		!strings.Contains(err.Error(), "(this machine has Device, Headphones)") {
 		t.Errorf("got %v", err)
 	}

@@ -1,7 +1,9 @@
 package device
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -52,10 +54,21 @@ func (s *stream) open(ctx *malgo.AllocatedContext) error {
 		Stop: func() { s.stopped.Store(true) },
 	})
 	if err != nil {
-		return fmt.Errorf("sound device %s does not open: %w (%s)", s.name, err, presentCards())
+		return fmt.Errorf("sound device %s does not open: %w (%s)", s.name, named(err), presentCards())
 	}
 	s.device = device
 	return nil
+}
+
+// named gives miniaudio's errors the names of io/fs where there is one.
+func named(err error) error {
+	switch {
+	case errors.Is(err, malgo.ErrDoesNotExist), errors.Is(err, malgo.ErrNoDevice):
+		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
+	case errors.Is(err, malgo.ErrAccessDenied):
+		return fmt.Errorf("%w: %w", fs.ErrPermission, err)
+	}
+	return err
 }
 
 // data is called on the card's thread: it copies, and nothing else. The output comes silenced.

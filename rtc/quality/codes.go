@@ -31,8 +31,14 @@ const (
 	OnlyHostCandidates = 33005
 )
 
-// DeviceChangeSkipped is the code of a sound device that was not changed because the other one does not open.
-const DeviceChangeSkipped = 33009
+// Codes of a sound device: it was not changed because the other one does not open; it may not be opened, is not there, or
+// does not open for another reason.
+const (
+	DeviceChangeSkipped = 33009
+	DeviceDenied        = 42001
+	DeviceNotFound      = 42002
+	DeviceFailed        = 42003
+)
 
 // IsError tells an error from a warning: Telnyx counts them from 40001 on.
 func (c Condition) IsError() bool { return c.Code > 40000 }
@@ -71,9 +77,9 @@ var conditions = []Condition{
 	{40003, "SDP_SET_LOCAL_DESCRIPTION_FAILED", "our own SDP could not be applied", "a fault in the media stack", sendLog, true},
 	{40004, "SDP_SET_REMOTE_DESCRIPTION_FAILED", "the far side's SDP could not be applied", "it offers no common codec or no encryption", "check the codecs of the connection", true},
 	{40005, "SDP_SEND_FAILED", "our SDP could not be sent", "the platform refused the call or the line went down", "look at the cause given with it and call again", true},
-	{42001, "MEDIA_MICROPHONE_PERMISSION_DENIED", "the sound card may not be opened", "missing rights on /dev/snd", "add the user to the group audio", true},
-	{42002, "MEDIA_DEVICE_NOT_FOUND", "the sound device is not there", "it is unplugged or has another name", "check audio.capture and audio.playback", true},
-	{42003, "MEDIA_GET_USER_MEDIA_FAILED", "the sound device could not be opened", "another program holds it", "close the other program", true},
+	{DeviceDenied, "MEDIA_MICROPHONE_PERMISSION_DENIED", "the sound card may not be opened", "missing rights on /dev/snd", "add the user to the group audio", true},
+	{DeviceNotFound, "MEDIA_DEVICE_NOT_FOUND", "the sound device is not there", "it is unplugged or has another name", "check audio.capture and audio.playback", true},
+	{DeviceFailed, "MEDIA_GET_USER_MEDIA_FAILED", "the sound device could not be opened", "another program holds it", "close the other program", true},
 	{44001, "HOLD_FAILED", "hold or unhold was refused", "the call has ended at the platform", "try again", false},
 	{44002, "INVALID_CALL_PARAMETERS", "the call was asked for with bad parameters", "no destination", "give a number or a name to call", true},
 	{44003, "BYE_SEND_FAILED", "the hang-up could not be sent", "the line is down", "nothing: the platform ends the call by itself", false},

@@ -39,7 +39,7 @@ func TestConditionCodes(t *testing.T) {
 	for code, want := range map[int]int{
 		HighRTT: 31001, HighJitter: 31002, HighPacketLoss: 31003, LowMOS: 31004, LowLocalAudio: 31005, LowInboundAudio: 31006,
 		LowBytesReceived: 32001, LowBytesSent: 32002, DeviceChangeSkipped: 33009, GatheringTimeout: 33002, GatheringEmpty: 33003,
-		OnlyHostCandidates: 33005,
+		OnlyHostCandidates: 33005, DeviceDenied: 42001, DeviceNotFound: 42002, DeviceFailed: 42003,
 	} {
 		if code != want {
 			t.Errorf("%d, want %d", code, want)

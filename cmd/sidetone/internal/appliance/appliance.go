@@ -56,7 +56,8 @@ type Appliance struct {
 	calls    *call.Manager
 	fleet    *fleet.Agent // nil: no broker is set
 	sound    *sound
-	chain    *dsp.Chain // nil: sound is never processed
+	noSound  verto.Condition // why the device does not open; the goroutine of sound has it
+	chain    *dsp.Chain      // nil: sound is never processed
 	voices   voices
 	tones    tones
 	reports  reportFiles
@@ -120,6 +121,7 @@ func New(opt Options) (*Appliance, error) {
 		return nil, err
 	}
 	a.sound = newSound(soundDeviceOf(cfg.Audio.Capture, cfg.Audio.Playback), a.log)
+	a.sound.failed = a.onSound
 	if cfg.Audio.Processing != "off" {
 		if a.chain, err = dsp.NewChain(dsp.Config{Canceller: a.canceller(), Gain: cfg.Audio.AutoGain}); err != nil {
 			return nil, err

@@ -1,8 +1,19 @@
 package appliance
 
 import (
+	"context"
+	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"sidetone/audio/audiotest"
+	"sidetone/rtc/call"
 )
 
 // A sound device that does not open is refused, and told under its code.
@@ -23,5 +34,90 @@ func TestDeviceChangeSkipped(t *testing.T) {
 		}
 	default:
 		t.Error("nothing was told")
+	}
+}
+
+// A sound device that does not open is told once for each reason, under its code, until it gives sound; a call has it in
+// its report.
+func TestSoundDeviceDoesNotOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "in.wav")
+	synctest.Test(t, func(t *testing.T) {
+		log := slog.New(slog.DiscardHandler)
+		// A call that waits for its media.
+		a := &Appliance{log: log, sound: newSound(soundDeviceOf("wav:"+path, "null"), log), calls: call.NewManager(call.Config{
+			Line: lineAdapter{}, NewMedia: func(ctx context.Context, _ call.Info, _ func(call.MediaEvent)) (call.Media, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			},
+		})}
+		a.sound.failed = a.onSound
+		var calls, sound part
+		calls.start(t.Context(), func(ctx context.Context) { _ = a.calls.Run(ctx) })
+		sound.start(t.Context(), a.sound.run)
+		events, stop := a.watchers.watch()
+		defer stop()
+		var kept []int
+		go func() {
+			for e := range a.calls.Events() {
+				if e.Report != nil {
+					for _, w := range e.Report.Warnings {
+						kept = append(kept, w.Code)
+					}
+				}
+			}
+		}()
+		if _, err := a.calls.Dial(t.Context(), call.DialRequest{Destination: "concierge"}); err != nil {
+			t.Fatal(err)
+		}
+		told := func() (codes []int) {
+			synctest.Wait()
+			for len(events) > 0 {
+				e := <-events
+				if e.Event != "device_error" || e.Name == "" || e.Message == "" || e.Cause == "" || e.Action == "" {
+					t.Errorf("told %+v", e)
+				}
+				codes = append(codes, e.Code)
+			}
+			return codes
+		}
+		expect := func(want ...int) {
+			t.Helper()
+			time.Sleep(10 * time.Second)
+			if got := told(); !slices.Equal(got, want) {
+				t.Errorf("told %v, want %v", got, want)
+			}
+		}
+		c := &counter{}
+		a.sound.set(route{speaker: c, mic: c})
+		expect(42002)
+		if err := os.WriteFile(path, []byte("no sound"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		expect(42003)
+		if err := audiotest.WriteWAV(path, make([]int16, 48000), 48000); err != nil {
+			t.Fatal(err)
+		}
+		expect()
+		if a.noSound.Code != 0 || c.played.Load() == 0 {
+			t.Errorf("%+v stands, and %d frames were played", a.noSound, c.played.Load())
+		}
+		a.sound.set(route{})
+		synctest.Wait()
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		a.sound.set(route{speaker: c, mic: c})
+		expect(42002)
+		sound.stop()
+		calls.stop()
+		synctest.Wait()
+		if !slices.Equal(kept, []int{42002, 42003, 42002}) {
+			t.Errorf("the report has %v", kept)
+		}
+	})
+	for err, want := range map[error]int{fs.ErrPermission: 42001, fs.ErrNotExist: 42002, os.ErrClosed: 42003} {
+		if got := soundCode(fmt.Errorf("it does not open: %w", err)); got != want {
+			t.Errorf("%v is %d, want %d", err, got, want)
+		}
 	}
 }

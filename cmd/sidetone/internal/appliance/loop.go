@@ -159,7 +159,7 @@ func (a *Appliance) onCall(ctx context.Context, e call.Event) {
 		return
 	case call.Warned, call.Errored:
 		out.Code, out.Name, out.Message = e.Warning.Code, e.Warning.Name, e.Warning.Message
-		a.onWarning(e)
+		out.Cause, out.Action = a.onWarning(e)
 	case call.Measured:
 		a.debug.measured(c.ID, e.Stats)
 		if !a.view.statsDue(c.ID, time.Duration(a.cfg.Report.Interval)) {

@@ -47,6 +47,8 @@ type sound struct {
 	log *slog.Logger
 	// played is told what the loudspeaker plays, for the echo canceller's reference; may be nil.
 	played func(*audio.Frame)
+	// failed is told why the device does not open, at each try, and nil once it gives sound or rests again; may be nil.
+	failed func(error)
 
 	device  atomic.Pointer[soundDevice]
 	route   atomic.Pointer[route]
@@ -95,23 +97,42 @@ func (s *sound) use(ctx context.Context, d *soundDevice) error {
 // run owns the device until ctx ends.
 func (s *sound) run(ctx context.Context) {
 	var (
-		now   *running
-		retry <-chan time.Time
+		now    *running
+		retry  <-chan time.Time
+		broken bool
 	)
+	again := func(what string, err error) {
+		s.log.Error(what, "err", err, "in", reopenDelay)
+		retry = time.After(reopenDelay)
+	}
+	broke := func(err error) {
+		again("sound device does not open; trying again", err)
+		if broken = true; s.failed != nil {
+			s.failed(err)
+		}
+	}
+	well := func() {
+		if broken && s.failed != nil {
+			s.failed(nil)
+		}
+		broken = false
+	}
 	start := func() {
 		dev, err := s.device.Load().open()
 		if err != nil {
-			s.log.Error("sound device does not open; trying again", "err", err, "in", reopenDelay)
-			retry = time.After(reopenDelay)
+			broke(err)
 			return
 		}
 		now = s.begin(ctx, dev)
 	}
 	defer func() { now.end() }()
 	for {
-		var ended <-chan struct{}
+		var ended, first <-chan struct{}
 		if now != nil {
 			ended = now.ended
+			if broken {
+				first = now.first
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -120,13 +141,19 @@ func (s *sound) run(ctx context.Context) {
 			if s.route.Load().idle() {
 				now.end()
 				now, retry = nil, nil
+				well()
 			} else if now == nil && retry == nil {
 				start()
 			}
+		case <-first:
+			well()
 		case <-ended:
-			if ctx.Err() == nil && !s.route.Load().idle() {
-				s.log.Error("sound device stopped; opening it again", "err", now.err, "in", reopenDelay)
-				retry = time.After(reopenDelay)
+			switch {
+			case ctx.Err() != nil || s.route.Load().idle():
+			case now.gave():
+				again("sound device stopped; opening it again", now.err)
+			default:
+				broke(cmp.Or(now.err, context.Canceled))
 			}
 			now = nil
 		case <-retry:
@@ -226,6 +253,16 @@ func (r *running) proved() error {
 		return cmp.Or(r.err, context.Canceled)
 	case <-late.C:
 		return fmt.Errorf("the sound device gives no sound within %s", proveTime)
+	}
+}
+
+// gave tells whether the device has given any sound.
+func (r *running) gave() bool {
+	select {
+	case <-r.first:
+		return true
+	default:
+		return false
 	}
 }
 

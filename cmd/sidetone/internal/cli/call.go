@@ -111,7 +111,7 @@ func (p *printer) event(e control.Event) {
 		fmt.Fprintf(p.Out, "%7.2f s  %s%s\n", at, e.State, p.why)
 	case "warning":
 		fmt.Fprintf(p.Out, "%7.2f s  warning %d %s: %s\n", at, e.Code, e.Name, e.Message)
-	case "call_error":
+	case "call_error", "device_error":
 		fmt.Fprintf(p.Out, "%7.2f s  %s\n", at, problem(e))
 	case "dtmf":
 		fmt.Fprintf(p.Out, "%7.2f s  digit %s\n", at, e.Digit)
