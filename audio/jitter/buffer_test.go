@@ -384,13 +384,13 @@ func TestClockDrift(t *testing.T) {
 
 func TestCosts(t *testing.T) {
 	for ms := int64(0); ms < 900; ms += 7 {
-		ta := float64(ms + others)
+		ta := float64(ms) + others.Seconds()*1000
 		want := 0.0
 		if ta > 100 {
 			x := math.Log2(ta / 100)
 			want = 25 * (math.Pow(1+math.Pow(x, 6), 1.0/6) - 3*math.Pow(1+math.Pow(x/3, 6), 1.0/6) + 2)
 		}
-		if got := float64(delayCost(ms)-liking*ms) / 1000; math.Abs(got-want) > 0.15 {
+		if got := float64(delayCost(ms*1e6)-liking*ms) / 1000; math.Abs(got-want) > 0.15 {
 			t.Errorf("%d ms: %v, want %v", ms, got, want)
 		}
 	}

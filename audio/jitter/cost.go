@@ -1,10 +1,12 @@
 package jitter
 
+import "time"
+
 // What a delay and a loss cost a conversation, in thousandths of the transmission rating R of ITU-T G.107.
 
 const (
 	// others is the delay beside the buffer's that a call is taken to have: network, packet, codec, devices.
-	others = 70 // ms
+	others = 70 * time.Millisecond
 	// liking is what a millisecond costs where G.107 has no price for it: of two delays that carry the same the shorter
 	// one is better.
 	liking = 30
@@ -12,17 +14,19 @@ const (
 	robustness = 10
 )
 
-// delayCost is Idd of G.107 for others and the given milliseconds.
-func delayCost(ms int64) int64 {
-	i := min((ms+others)/delayStep, int64(len(idd)-2))
-	rest := min(ms+others-i*delayStep, delayStep)
-	return idd[i] + (idd[i+1]-idd[i])*rest/delayStep + liking*ms
+// delayCost is Idd of G.107 for others and the given delay, in nanoseconds.
+func delayCost(delay int64) int64 {
+	const step = int64(delayStep)
+	ta := delay + int64(others)
+	i := min(ta/step, int64(len(idd)-2))
+	rest := min(ta-i*step, step)
+	return idd[i] + (idd[i+1]-idd[i])*rest/step + liking*delay/int64(time.Millisecond)
 }
 
 // lossCost is Ie,eff of G.107 for random loss, with Ie 0. The share is in millionths.
 func lossCost(share int64) int64 { return 95_000 * share / (share + robustness*10_000) }
 
-const delayStep = 20 // ms
+const delayStep = 20 * time.Millisecond
 
 // idd is Idd of G.107 (clause 7.4) for Ta of 0, 20, 40 ... ms, in thousandths.
 var idd = [...]int64{

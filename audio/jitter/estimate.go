@@ -3,8 +3,10 @@ package jitter
 import "time"
 
 const (
-	binWidth = 5 * time.Millisecond
-	bins     = 160 // up to 800 ms
+	binWidth = 2500 * time.Microsecond
+	bins     = 320 // up to 800 ms
+	// guard is what a delay has beyond the lateness that it is for: clocks drift for some seconds before that is learned.
+	guard = binWidth / 2
 
 	// block is how often the target is chosen anew, and old observations lose weight.
 	block = 500 * time.Millisecond
@@ -18,10 +20,12 @@ const (
 	fastestOver = 8
 	// drift is the time in which the fastest packet may become slower by one bin: 500 ppm, more than any two clocks
 	// differ by. What is more is not the clock but the network.
-	drift = int64(10 * time.Second)
+	drift = int64(5 * time.Second)
 
 	// reach is what stretching what is there makes up for before anything is concealed.
-	reach = 1 // bin
+	reach = 2 // bins
+	// rescued is the share of packets, in millionths, that it does so for at most.
+	rescued = million / 200
 
 	// doubt is how long the starting delay is the least: what a network is like shows in some seconds, and a call's first
 	// words are not the place to change its delay for little.
@@ -160,7 +164,7 @@ func share(part, whole uint64) int64 {
 // one tells of is not, if that is there in time, a packet later.
 func (e *estimator) choose() {
 	missing, helpful := share(e.missing, e.sent), share(e.helpful, e.total)
-	const packet = 4 // bins
+	const packet = int(unit / binWidth) // bins
 	var sum uint64
 	var intime [bins + 1]int64 // share that came within so many bins
 	for i, w := range e.late {
@@ -174,9 +178,10 @@ func (e *estimator) choose() {
 		if i > packet {
 			recovered = intime[i-packet] * helpful / million * (million - missing) / million
 		}
-		tooLate := million - intime[min(i+reach, bins)]
+		tooLate := million - intime[i]
+		tooLate -= min(intime[min(i+reach, bins)]-intime[i], rescued)
 		lost := tooLate*(million-missing)/million + missing*(million-recovered)/million
-		e.costs[i] = delayCost(int64(i)*int64(binWidth/time.Millisecond)) + lossCost(lost)
+		e.costs[i] = delayCost(int64(i)*int64(binWidth)) + lossCost(lost)
 		if e.costs[i] < least {
 			best, least = i, e.costs[i]
 		}
@@ -198,7 +203,7 @@ func (e *estimator) cost(delay int64) int64 {
 	if delay < e.floor() || delay > int64(e.cfg.Max) {
 		return lossCost(million) + max(e.floor()-delay, delay-int64(e.cfg.Max))/int64(time.Millisecond)
 	}
-	return e.costs[min(delay/int64(binWidth), bins)]
+	return e.costs[min(max(delay-int64(guard), 0)/int64(binWidth), bins)]
 }
 
 // willBeLate is the chance, in millionths, that a packet which is late by now, and not there, comes when it is late by
