@@ -191,8 +191,8 @@ func (m *Manager) attached(s Signal, in Input) {
 		return
 	}
 	if up := m.find(""); up != nil {
-		w, _ := warning(codeUnknownReattached, m.cfg.Now())
-		m.log.Warn(w.Message, "code", w.Code, "name", w.Name, "call_id", s.CallID)
+		m.log.Warn("the platform offers a call that is not ours", "call_id", s.CallID)
+		m.tell(up, codeUnknownReattached) // beside the call that is
 		return
 	}
 	c := m.add(Info{ID: s.CallID, Direction: Inbound, Muted: m.cfg.StartMuted})

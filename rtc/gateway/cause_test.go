@@ -42,7 +42,7 @@ func TestCauseOf(t *testing.T) {
 
 // FreeSWITCH's times, which tests shorten or wait for at least.
 func TestVertoTimes(t *testing.T) {
-	if idlePing != 30*time.Second || readyDelay != 100*time.Millisecond {
-		t.Errorf("pings after %v, ready after %v", idlePing, readyDelay)
+	if idlePing != 30*time.Second || readyDelay != 100*time.Millisecond || detachTimeout != 2*time.Minute {
+		t.Errorf("pings after %v, ready after %v, calls without a client are kept for %v", idlePing, readyDelay, detachTimeout)
 	}
 }

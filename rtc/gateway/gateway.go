@@ -47,6 +47,9 @@ type Config struct {
 // maxPing keeps clients on the line: Telnyx's SDKs expect a ping each 15 s, and take 20 s of silence for a dead line.
 const maxPing = 14 * time.Second
 
+// detachTimeout is how long FreeSWITCH keeps an answered call whose client is away.
+const detachTimeout = 120 * time.Second
+
 func (c *Config) complete() error {
 	switch {
 	case c.Authenticate == nil:
@@ -67,7 +70,7 @@ func (c *Config) complete() error {
 		c.RingTimeout = 60 * time.Second
 	}
 	if c.DetachTimeout <= 0 {
-		c.DetachTimeout = 120 * time.Second
+		c.DetachTimeout = detachTimeout
 	}
 	if c.MaxReports <= 0 {
 		c.MaxReports = 500
