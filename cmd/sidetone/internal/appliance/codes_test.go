@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,7 +14,9 @@ import (
 	"time"
 
 	"sidetone/audio/audiotest"
+	"sidetone/provisioning/config"
 	"sidetone/rtc/call"
+	"sidetone/rtc/quality"
 )
 
 // A sound device that does not open is refused, and told under its code.
@@ -118,6 +121,45 @@ func TestSoundDeviceDoesNotOpen(t *testing.T) {
 	for err, want := range map[error]int{fs.ErrPermission: 42001, fs.ErrNotExist: 42002, os.ErrClosed: 42003} {
 		if got := soundCode(fmt.Errorf("it does not open: %w", err)); got != want {
 			t.Errorf("%v is %d, want %d", err, got, want)
+		}
+	}
+}
+
+// What a call's media warns of reaches the call.
+func TestMediaWarns(t *testing.T) {
+	silent, err := net.ListenPacket("udp4", "127.0.0.1:0") // a STUN server that never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	cfg := config.Default()
+	cfg.Device.StateDir, cfg.Audio.Capture, cfg.Audio.Playback = t.TempDir(), "null", "null"
+	cfg.Assistant.TargetType, cfg.Assistant.TargetID = "ai_assistant", "nobody"
+	cfg.ICE.Loopback, cfg.ICE.Servers = true, []config.ICEServer{{URLs: []string{"stun:" + silent.LocalAddr().String()}}}
+	a, err := New(Options{Config: cfg, Version: "test", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan call.MediaEvent, 100)
+	m, err := a.newMedia(t.Context(), call.Info{ID: "call-1"}, func(e call.MediaEvent) { told <- e })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if _, err := m.Offer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		select {
+		case e := <-told:
+			if e.Kind == call.MediaWarning {
+				if e.Code != quality.OnlyHostCandidates {
+					t.Errorf("told %+v", e)
+				}
+				return
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatal("nothing was told")
 		}
 	}
 }
