@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"sidetone/audio"
 )
@@ -33,9 +34,11 @@ func Resume(next, old audio.Duplex) {
 // load reads In, unless it was read before.
 func (w *WAV) load() (err error) {
 	if w.In != "" && w.captured == nil {
-		w.captured, err = readWAV(w.In)
+		if w.captured, err = ReadWAV(w.In); err != nil {
+			return fmt.Errorf("capture: %w", err)
+		}
 	}
-	return err
+	return nil
 }
 
 // Run implements audio.Duplex. In moves on only as mic takes frames, so that its first sample goes out with the first

@@ -223,7 +223,7 @@ func TestEspeakPipe(t *testing.T) {
 	if err := os.WriteFile(path, b, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	pcm, err := readWAV(path)
+	pcm, err := ReadWAV(path)
 	if err != nil || len(pcm) < audio.SampleRate/2 || audiotest.Level(pcm) < -40 {
 		t.Errorf("%d samples, %v", len(pcm), err)
 	}

@@ -18,18 +18,18 @@ const (
 	formatExtensible = 0xfffe // the true format follows in the chunk
 )
 
-// readWAV reads a WAV file as 48 kHz mono: PCM of 8 to 32 bits or floating point, any number of channels, any rate.
-func readWAV(path string) ([]int16, error) {
+// ReadWAV reads a WAV file as 48 kHz mono: PCM of 8 to 32 bits or floating point, any number of channels, any rate.
+func ReadWAV(path string) ([]int16, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("capture: %w", err)
+		return nil, err
 	}
 	pcm, rate, err := decodeWAV(b)
 	if err == nil && rate != audio.SampleRate {
 		pcm, err = dsp.Resample(pcm, rate, audio.SampleRate)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("capture: %s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return pcm, nil
 }

@@ -100,6 +100,17 @@ func Error() *Generator {
 	return newGenerator(Level, true, on(330*ms, 950), on(330*ms, 1400), on(330*ms, 1800), off(1000*ms))
 }
 
+// ErrorLength is how long Error takes once, without its pause, and ChimeLength how long Chime takes.
+const (
+	ErrorLength = 3 * 330 * time.Millisecond
+	ChimeLength = 1200 * time.Millisecond
+)
+
+// Chime is two falling notes, once: the door is open.
+func Chime() *Generator {
+	return newGenerator(Level, false, on(400*ms, 659.26), on(800*ms, 523.25))
+}
+
 // Ring is the device's own bell: a warble of a second, then two seconds of rest.
 func Ring() *Generator {
 	var steps []step

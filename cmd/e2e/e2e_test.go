@@ -246,6 +246,14 @@ type event struct {
 	CallID    string      `json:"call_id"`
 	Line      *lineStatus `json:"line"`
 	Report    *report     `json:"report"`
+	Stats     *struct {
+		In  meter `json:"inboundAudio"`
+		Out meter `json:"outboundAudio"`
+	} `json:"stats"`
+}
+
+type meter struct {
+	Level float64 `json:"audioLevel"`
 }
 
 // lineStatus is what the device says of its line.

@@ -35,6 +35,9 @@ var (
 // Codecs that audio.codecs may name.
 var codecs = []string{"opus", "pcmu", "pcma"}
 
+// Countries whose telephone tones there are.
+var Countries = []string{"au", "de", "es", "fr", "gb", "it", "us"}
+
 // Regions that the platform has (Telnyx; "auto" means none).
 var regions = []string{"auto", "eu", "us-central", "us-east", "us-west", "ca-central", "apac", "south-asia"}
 
@@ -51,6 +54,7 @@ func (c *Config) problems() Problems {
 	k.quiet(c.Quiet)
 	k.buttons(c.Buttons)
 	k.audio(c.Audio)
+	k.oneOf("tones.country", c.Tones.Country, Countries...)
 	k.oneOf("ice.policy", c.ICE.Policy, "auto", "all", "relay")
 	for i, s := range c.ICE.Servers {
 		k.iceServer(index("ice.servers", i), s)
@@ -238,6 +242,8 @@ func (k *checker) audio(a Audio) {
 	k.oneOf("audio.processing", a.Processing, "auto", "on", "off")
 	k.oneOf("audio.echo_canceller", a.Canceller, "auto", "kalman", "speexdsp", "none")
 	k.between("audio.ring_volume", a.RingVolume, 0, 100, " %")
+	k.between("audio.talk_volume", a.TalkVolume, 0, 100, " %")
+	k.between("audio.prompt_volume", a.PromptVolume, 0, 100, " %")
 	k.between("audio.bitrate", a.Bitrate, MinBitrate, MaxBitrate, " bit/s")
 	k.between("audio.complexity", a.Complexity, -1, MaxComplexity, "")
 	if len(a.Codecs) == 0 {

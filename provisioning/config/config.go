@@ -38,6 +38,7 @@ type Config struct {
 	Quiet     Quiet     `toml:"quiet"`
 	Buttons   []Button  `toml:"buttons"`
 	Audio     Audio     `toml:"audio"`
+	Tones     Tones     `toml:"tones"`
 	ICE       ICE       `toml:"ice"`
 	MQTT      MQTT      `toml:"mqtt"`
 	Board     Board     `toml:"board"`
@@ -156,14 +157,28 @@ type Audio struct {
 	Processing string `toml:"processing"`          // auto | on | off
 	Canceller  string `toml:"echo_canceller"`      // auto | kalman | speexdsp | none
 	AutoGain   bool   `toml:"auto_gain"`
-	RingVolume int    `toml:"ring_volume"` // percent
-	Bitrate    int    `toml:"bitrate"`     // bit/s
-	Complexity int    `toml:"complexity"`  // 0..10; -1: the board's
-	FEC        bool   `toml:"fec"`
-	DTX        bool   `toml:"dtx"`
+	RingVolume int    `toml:"ring_volume"` // percent, as the next two
+	// TalkVolume is that of the far side, PromptVolume that of what the device itself has to say.
+	TalkVolume   int `toml:"talk_volume"`
+	PromptVolume int `toml:"prompt_volume"`
+
+	Bitrate    int  `toml:"bitrate"`    // bit/s
+	Complexity int  `toml:"complexity"` // 0..10; -1: the board's
+	FEC        bool `toml:"fec"`
+	DTX        bool `toml:"dtx"`
 	// Codecs offered, best first: opus, pcmu, pcma.
 	Codecs        []string `toml:"codecs"`
 	BandwidthKbps int      `toml:"bandwidth_kbps"` // said in our SDP (b=AS); 0: nothing is said
+}
+
+// Tones says what the device's own sounds are like. Each of the files is used in the place of the tone of its name.
+type Tones struct {
+	Country  string `toml:"country"` // one of Countries
+	Ring     string `toml:"ring" path:"file"`
+	Ringback string `toml:"ringback" path:"file"`
+	Busy     string `toml:"busy" path:"file"`
+	Error    string `toml:"error" path:"file"`
+	Chime    string `toml:"chime" path:"file"`
 }
 
 // ICE says which way media may take.

@@ -32,6 +32,7 @@ type Collector struct {
 	dropped  int
 	watch    watch
 	prev     *Sample
+	last     delta // to prev
 	path     *Path
 
 	// Over the whole call, also across media that was set up anew and counts from 0 again.
@@ -77,7 +78,7 @@ func (c *Collector) Add(s Sample) []Warning {
 	for _, w := range due {
 		c.Warn(w)
 	}
-	c.prev = &s
+	c.prev, c.last = &s, i
 	return due
 }
 

@@ -13,11 +13,23 @@ type Frame struct {
 	RTT            *float64        `json:"rtt,omitempty"`
 	MOS            *float64        `json:"mos,omitempty"` // by Telnyx's formula; absent while no packet came
 	Quality        string          `json:"quality"`       // excellent, good, fair, poor, bad; unknown without MOS
-	Inbound        *Inbound        `json:"inboundAudio,omitempty"`
-	Outbound       *Outbound       `json:"outboundAudio,omitempty"`
+	Inbound        *InboundFrame   `json:"inboundAudio,omitempty"`
+	Outbound       *OutboundFrame  `json:"outboundAudio,omitempty"`
 	RemoteInbound  *RemoteInbound  `json:"remoteInboundAudio,omitempty"`
 	RemoteOutbound *RemoteOutbound `json:"remoteOutboundAudio,omitempty"`
 	Path           *Path           `json:"path,omitempty"`
+}
+
+// InboundFrame is what we received and played, and how loud that was in the last second: from 0 to 1.
+type InboundFrame struct {
+	Inbound
+	AudioLevel *float64 `json:"audioLevel,omitempty"`
+}
+
+// OutboundFrame is what we sent, and how loud that was in the last second (as in RTCAudioSourceStats): from 0 to 1.
+type OutboundFrame struct {
+	Outbound
+	AudioLevel *float64 `json:"audioLevel,omitempty"`
 }
 
 // Frame tells of the last sample; nil before the first.
@@ -29,7 +41,13 @@ func (c *Collector) Frame() *Frame {
 	d := interval(nil, *s)
 	f := &Frame{
 		Time: s.Time, Jitter: times(d.jitter, 1), RTT: times(d.rtt, 1), Quality: "unknown",
-		Inbound: s.Inbound, Outbound: s.Outbound, RemoteInbound: s.Remote, RemoteOutbound: s.RemoteOutbound, Path: s.Path,
+		RemoteInbound: s.Remote, RemoteOutbound: s.RemoteOutbound, Path: s.Path,
+	}
+	if s.Inbound != nil {
+		f.Inbound = &InboundFrame{*s.Inbound, times(c.last.levelIn, 1)}
+	}
+	if s.Outbound != nil {
+		f.Outbound = &OutboundFrame{*s.Outbound, times(c.last.levelOut, 1)}
 	}
 	if c.received > 0 && d.jitter != nil {
 		rtt := 0.0

@@ -139,6 +139,9 @@ func TestFrame(t *testing.T) {
 	if f.Quality != "excellent" || *f.RTT != 0.08 || *f.Jitter != 0.004 || f.Inbound.PacketsReceived != 147 || f.RemoteInbound == nil {
 		t.Errorf("%+v", f)
 	}
+	if e := c.Report(Summary{}).Stats[2].Audio; *f.Inbound.AudioLevel != *e.Inbound.AudioLevelAvg || *f.Outbound.AudioLevel != *e.Outbound.AudioLevelAvg || *f.Inbound.AudioLevel == 0 {
+		t.Errorf("levels %v in, %v out", *f.Inbound.AudioLevel, *f.Outbound.AudioLevel)
+	}
 	for mos, want := range map[float64]string{4.21: "excellent", 4.2: "good", 4.1: "good", 4.05: "fair", 3.7: "fair", 3.65: "poor", 3.1: "poor", 3.09: "bad"} {
 		if got := verdict(mos); got != want {
 			t.Errorf("%v is %s, want %s", mos, got, want)

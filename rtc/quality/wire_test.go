@@ -60,7 +60,7 @@ const (
 	"warningsDropped":1}`
 
 	wireFrame = `{"ts":"2026-11-21T09:00:00Z","jitter":0.004,"rtt":0.08,"mos":4.2,"quality":"good",
-		"inboundAudio":{` + wireInbound + `},"outboundAudio":{` + wireOutbound + `},
+		"inboundAudio":{` + wireInbound + `,"audioLevel":0.1},"outboundAudio":{` + wireOutbound + `,"audioLevel":0.2},
 		"remoteInboundAudio":` + wireRemoteIn + `,"remoteOutboundAudio":` + wireRemoteOut + `,"path":` + wirePath + `}`
 )
 

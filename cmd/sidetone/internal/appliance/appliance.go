@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sidetone/audio"
@@ -60,6 +61,8 @@ type Appliance struct {
 	chain    *dsp.Chain      // nil: sound is never processed
 	voices   voices
 	tones    tones
+	ringing  atomic.Int32 // percent: how loud a call rings now
+	volumes  volumes
 	reports  reportFiles
 	outbox   *outbox
 	debug    *debugOutput
@@ -119,6 +122,13 @@ func New(opt Options) (*Appliance, error) {
 	a.calls = call.NewManager(a.callConfig())
 	if a.fleet, err = a.newFleet(); err != nil {
 		return nil, err
+	}
+	if a.tones, err = newTones(cfg.Tones); err != nil {
+		return nil, err
+	}
+	a.volumes.file = volumeFile(cfg.Device.StateDir)
+	if err := a.volumes.load(); err != nil {
+		a.log.Warn("the volumes that were set are lost; those of the config count", "err", err)
 	}
 	a.sound = newSound(soundDeviceOf(cfg.Audio.Capture, cfg.Audio.Playback), a.log)
 	a.sound.failed = a.onSound

@@ -25,6 +25,7 @@ type view struct {
 	hunt    hunt.Hunt      // of the button pressed last
 	group   string         // of its calls
 	samples map[string]int // of each call
+	prompt  prompt
 }
 
 // statsDue counts the samples of a call, one a second, and tells of each that ends an interval.
@@ -74,6 +75,7 @@ func (a *Appliance) loop(ctx context.Context) {
 			a.onCommand(ctx, c)
 		case f := <-a.requests:
 			f()
+		case <-a.view.prompt.over():
 		case now := <-a.view.due():
 			a.later(ctx, a.hunted(hunt.Input{Kind: hunt.Tick, Time: now}))
 		}
@@ -145,6 +147,7 @@ func (a *Appliance) onCall(ctx context.Context, e call.Event) {
 			a.view.calls[c.ID] = c
 		}
 		a.huntFollows(ctx, c)
+		a.endPrompt(c)
 		a.debug.state(c)
 		if a.fleet != nil {
 			a.fleet.State("call", c)

@@ -82,7 +82,10 @@ func (a *Appliance) pressed(b config.Button) func(context.Context) error {
 
 // DoorOpened implements control.Device.
 func (a *Appliance) DoorOpened(ctx context.Context) error {
-	if err := a.do(ctx, func() { a.hunted(hunt.Input{Kind: hunt.DoorOpened, Time: time.Now()}) }); err != nil {
+	if err := a.do(ctx, func() {
+		a.hunted(hunt.Input{Kind: hunt.DoorOpened, Time: time.Now()})
+		a.prompts(chimeTone)
+	}); err != nil {
 		return err
 	}
 	if a.fleet != nil {

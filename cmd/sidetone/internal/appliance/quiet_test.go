@@ -56,7 +56,9 @@ func TestQuietHours(t *testing.T) {
 	}
 }
 
-func ringAt(volume int) audio.Source { return (&tones{}).source(ringTone, volume) }
+func ringAt(volume int) audio.Source {
+	return (&tones{}).source(ringTone, func() int { return volume })
+}
 
 // peak is the loudest sample of the next half second.
 func peak(s audio.Source) (most int) {

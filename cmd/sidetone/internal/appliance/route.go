@@ -5,21 +5,11 @@ import (
 	"time"
 
 	"sidetone/audio"
-	"sidetone/audio/tone"
 	"sidetone/provisioning/config"
 	"sidetone/rtc/call"
 )
 
-// signalTone is a tone that the device makes by itself.
-type signalTone string
-
-const (
-	noTone       signalTone = ""
-	ringTone     signalTone = "ring"     // somebody calls us
-	ringbackTone signalTone = "ringback" // it rings at the other side
-)
-
-// routeFor decides what is heard and where the microphone goes: a function of the calls alone. A file device takes
+// routeFor decides what is heard and where the microphone goes: a function of the calls, and of a prompt that is due. A file device takes
 // part in calls only, so that a recording begins when the call is active.
 func (a *Appliance) routeFor(calls []call.Info) route {
 	card := a.sound.device.Load().card
@@ -28,64 +18,30 @@ func (a *Appliance) routeFor(calls []call.Info) route {
 		talk = slices.IndexFunc(calls, func(c call.Info) bool { return c.State == call.Held || card && c.State == call.Early })
 	}
 	signs := call.SignsOf(calls...)
-	switch {
-	case card && signs.Rings && talk < 0 && a.ringVolume() > 0:
-		return route{speaker: a.tones.source(ringTone, a.ringVolume())}
+	var over audio.Source // what the device itself has to say meanwhile
+	ring := a.ringVolume()
+	a.ringing.Store(int32(ring))
+	switch prompt := a.view.prompt.now(); {
+	case card && signs.Rings && talk < 0 && ring > 0:
+		return route{speaker: a.tones.source(ringTone, func() int { return int(a.ringing.Load()) })}
 	case card && signs.Ringback && talk < 0:
-		return route{speaker: a.tones.source(ringbackTone, fullVolume)}
+		return route{speaker: a.tones.source(ringbackTone, func() int { return a.volume(talkRole) })}
+	case prompt != noTone && (card || talk >= 0):
+		over = a.tones.source(prompt, func() int { return a.volume(promptRole) })
+	default:
+		a.tones.source(noTone, nil)
 	}
-	a.tones.source(noTone, 0)
 	if talk < 0 {
-		return route{}
+		return route{speaker: over}
 	}
 	p, ok := a.voices.of(calls[talk].ID)
 	if !ok {
-		return route{}
+		return route{speaker: over}
+	}
+	if over != nil {
+		return route{speaker: &mixed{Source: p.in, over: over}, mic: p.out}
 	}
 	return route{speaker: p.in, mic: p.out}
-}
-
-// tones holds the tone that sounds, so that it goes on where it is while its reason holds, and starts anew for the
-// next one.
-type tones struct {
-	current signalTone
-	volume  int // percent
-	playing audio.Source
-}
-
-func (t *tones) source(want signalTone, volume int) audio.Source {
-	if want == t.current && volume == t.volume {
-		return t.playing
-	}
-	t.current, t.volume = want, volume
-	switch want {
-	case ringTone:
-		t.playing = tone.Ring()
-	case ringbackTone:
-		t.playing = tone.Ringback("us")
-	default:
-		t.playing = nil
-	}
-	if t.playing != nil && volume < fullVolume {
-		t.playing = &softer{t.playing, volume}
-	}
-	return t.playing
-}
-
-const fullVolume = 100
-
-// softer is a source at so many percent of its amplitude.
-type softer struct {
-	audio.Source
-	percent int
-}
-
-// PullFrame implements audio.Source.
-func (s *softer) PullFrame(f *audio.Frame) {
-	s.Source.PullFrame(f)
-	for i, v := range f {
-		f[i] = int16(int(v) * s.percent / fullVolume)
-	}
 }
 
 // quiet tells whether these are quiet hours. A clock that is known to be wrong knows of none.
@@ -98,9 +54,9 @@ func (a *Appliance) quiet() bool {
 func (a *Appliance) ringVolume() int {
 	switch {
 	case !a.quiet():
-		return a.cfg.Audio.RingVolume
+		return a.volume(ringRole)
 	case a.cfg.Quiet.Action == config.QuietSoft:
-		return a.cfg.Quiet.RingVolume
+		return min(a.volume(ringRole), a.cfg.Quiet.RingVolume)
 	}
 	return 0
 }

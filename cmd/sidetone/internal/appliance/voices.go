@@ -120,6 +120,7 @@ func (a *Appliance) newPipelines(heard func()) (*pipelines, error) {
 	p.opusOut = opus.Config{Bitrate: a.cfg.Audio.Bitrate, Complexity: a.complexity(), FEC: a.cfg.Audio.FEC, DTX: a.cfg.Audio.DTX}
 	p.receiver = voice.NewReceiver(voice.ReceiverConfig{Decoder: dec, Logger: a.log})
 	p.in = &firstSound{Source: &ear{Source: p.receiver, deaf: p.deaf}, tell: heard}
+	p.in = &fader{Source: p.in, volume: func() int { return a.volume(talkRole) }}
 	sender := voice.SenderConfig{Out: p.trunk, Logger: a.log} // its encoder comes by sends
 	if a.chain != nil {
 		sender.Process = a.processing(a.chain.Process)

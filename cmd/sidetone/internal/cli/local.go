@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -89,6 +90,20 @@ var (
 			return control.DeviceRequest{Capture: absolute(*capture), Playback: absolute(*playback)}
 		}
 	}}
+	volume = remote{"volume", 0, 2, plain(func(words []string) any {
+		var q control.VolumeRequest
+		if len(words) > 0 {
+			q.Role = words[0]
+		}
+		if len(words) > 1 {
+			percent, err := strconv.Atoi(strings.TrimSuffix(words[1], "%"))
+			if err != nil {
+				percent = -1 // the device says what is allowed
+			}
+			q.Percent = &percent
+		}
+		return q
+	})}
 	say = remote{"say", 1, 1, func(set *flag.FlagSet) func([]string) any {
 		var images words
 		set.Var(&images, "image", "a picture's `URL`; may be given several times")

@@ -81,6 +81,9 @@ type Device interface {
 	// UseSound changes the sound device until the next start, in mid-call too; an empty name leaves that side as it is.
 	// When the other one does not open, the old one stays.
 	UseSound(ctx context.Context, capture, playback string) error
+	// Volume sets how loud sounds of a role are (ring, talk or prompt), over restarts, too, and gives all volumes; without
+	// percent it changes nothing.
+	Volume(ctx context.Context, role string, percent *int) (Volumes, error)
 	// Say and ToolResult write to the AI assistant to which the line is logged in.
 	Say(ctx context.Context, text string, images []string) error
 	ToolResult(ctx context.Context, toolCallID, output string) error

@@ -99,6 +99,19 @@ type DeviceRequest struct {
 	Playback string `json:"playback,omitempty"`
 }
 
+// VolumeRequest sets how loud sounds of a role are; without percent it asks.
+type VolumeRequest struct {
+	Role    string `json:"role,omitempty"` // ring, talk or prompt
+	Percent *int   `json:"percent,omitempty"`
+}
+
+// Volumes are how loud sounds of each role are, in percent.
+type Volumes struct {
+	Ring   int `json:"ring"`
+	Talk   int `json:"talk"`
+	Prompt int `json:"prompt"`
+}
+
 // SayRequest writes to the assistant, with pictures if any: URLs, also data: URLs.
 type SayRequest struct {
 	Text   string   `json:"text"`
@@ -152,6 +165,9 @@ var commands = slices.Concat(acts(), []command{
 	}),
 	does("device", func(ctx context.Context, d Device, q DeviceRequest) error {
 		return d.UseSound(ctx, q.Capture, q.Playback)
+	}),
+	gives("volume", func(ctx context.Context, d Device, q VolumeRequest) (any, error) {
+		return d.Volume(ctx, q.Role, q.Percent)
 	}),
 	does("say", func(ctx context.Context, d Device, q SayRequest) error { return d.Say(ctx, q.Text, q.Images) }),
 	does("tool-result", func(ctx context.Context, d Device, q ToolResultRequest) error {

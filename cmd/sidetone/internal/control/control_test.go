@@ -47,6 +47,9 @@ func (d *device) Transfer(_ context.Context, id, to string) error {
 func (d *device) Dial(_ context.Context, r DialRequest) (string, error) {
 	return "call-1", d.note("dial", r)
 }
+func (d *device) Volume(_ context.Context, role string, percent *int) (Volumes, error) {
+	return Volumes{}, d.note("volume", role, *percent)
+}
 func (d *device) UseSound(_ context.Context, capture, playback string) error {
 	return d.note("device", capture, playback)
 }
@@ -117,6 +120,7 @@ var requests = map[string]struct {
 	"dtmf":        {`{"call_id":"c","digits":"1w2"}`, []any{"dtmf", "c", "1w2"}},
 	"transfer":    {`{"call_id":"c","destination":"door2"}`, []any{"transfer", "c", "door2"}},
 	"device":      {`{"capture":"null","playback":"auto"}`, []any{"device", "null", "auto"}},
+	"volume":      {`{"role":"ring","percent":40}`, []any{"volume", "ring", 40}},
 	"say":         {`{"text":"hello","images":["data:,"]}`, []any{"say", "hello", []string{"data:,"}}},
 	"tool-result": {`{"tool_call_id":"t","output":"{}"}`, []any{"tool-result", "t", "{}"}},
 	"answer": {`{"call_id":"c","headers":[{"name":"X-Door","value":"yard"}]}`,
