@@ -234,7 +234,7 @@ func (l *Lab) State() web.State {
 		}
 		if said := l.feed.devices[name]; said != nil {
 			d.Status, d.Firmware, d.Board, d.Line = said.status, said.birth.Firmware, said.birth.Board, said.line
-			d.Call, d.Last = said.call, said.last
+			d.Call, d.Last, d.Live = said.call, said.last, said.live.points
 			if d.Status != "online" && !c.Registered {
 				d.Call, d.Line = nil, "" // whatever it said last, it is gone
 			}

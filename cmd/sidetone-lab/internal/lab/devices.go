@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"sidetone/cmd/internal/atomicfile"
 	"sidetone/provisioning/broker"
@@ -102,6 +103,7 @@ func (l *Lab) deviceConfig(m model) *config.Config {
 	c.ICE.CAFile, c.ICE.Loopback = ca, l.at.ip.IsLoopback()
 	c.MQTT.URL, c.MQTT.CAFile = url("mqtts", l.at.host, l.sockets.mqtts), ca
 	c.MQTT.Username, c.MQTT.PasswordFile = m.name, mqttPasswordFile(dir)
+	c.MQTT.StatsLive, c.Report.Interval = true, config.Duration(time.Second) // the page draws them
 	c.Board.Profile = "sim"
 	c.Control.Socket = filepath.Join(l.dir, m.name+".sock")
 	return c

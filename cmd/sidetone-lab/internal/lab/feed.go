@@ -46,6 +46,7 @@ type said struct {
 	}
 	line       string
 	call, last *web.Call
+	live       live
 }
 
 func newFeed(publish func(topic string, payload []byte, retain bool) error) *feed {
@@ -92,6 +93,8 @@ func (f *feed) message(m mqtt.Message) {
 		d.line = line.State
 	case "state/call":
 		d.callState(m.Payload)
+	case "stats/live":
+		d.live.measured(m.Payload)
 	case "stats/call":
 		f.report(device, m.Payload)
 	default:

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -94,6 +95,28 @@ func TestPageFollowsADevice(t *testing.T) {
 	await(t, states, "after the call", func(d web.Device, _ web.State) bool {
 		return d.Call == nil && d.Last != nil && d.Last.Cause == "NORMAL_CLEARING"
 	})
+	live := func(callID string, packets, lost, samples, concealed, delay string) {
+		publish(t, door1, "stats/live", `{"call_id":"`+callID+`","ts":"2026-03-01T12:00:01Z","rtt":0.08,"mos":4.1,"inboundAudio":{"packetsReceived":`+packets+
+			`,"packetsLost":`+lost+`,"totalSamplesReceived":`+samples+`,"concealedSamples":`+concealed+`,"jitterBufferDelay":`+delay+`,"jitterBufferTargetDelay":`+delay+`,"jitterBufferEmittedCount":`+samples+`}}`, false)
+	}
+	live("c1", "50", "0", "48000", "0", "1920")   // 40 ms
+	live("c1", "95", "5", "96000", "960", "4800") // then 60 ms, a tenth lost, 2 % concealed
+	await(t, states, "with two points", func(d web.Device, _ web.State) bool {
+		if len(d.Live) != 2 {
+			return false
+		}
+		for what, c := range map[string]struct{ got, want float64 }{
+			"buffer": {*d.Live[0].Buffer, 40}, "loss": {*d.Live[0].Loss, 0}, "later buffer": {*d.Live[1].Buffer, 60}, "target": {*d.Live[1].Target, 60},
+			"later loss": {*d.Live[1].Loss, 10}, "concealed": {*d.Live[1].Concealed, 2}, "RTT": {*d.Live[1].RTT, 80}, "MOS": {*d.Live[1].MOS, 4.1},
+		} {
+			if math.Abs(c.got-c.want) > 1e-9 {
+				t.Errorf("%s is drawn at %v, want %v", what, c.got, c.want)
+			}
+		}
+		return true
+	})
+	live("c2", "10", "0", "9600", "0", "0")
+	await(t, states, "with the next call's points alone", func(d web.Device, _ web.State) bool { return len(d.Live) == 1 })
 	body := `{"call_id":"c1","summary":{"callId":"c1","destinationNumber":"concierge","durationSeconds":10},"quality":{"mos":4.4}}`
 	publish(t, door1, "stats/call", body, false)
 	publish(t, door1, "stats/call", body, false) // at least once means that it may come twice
@@ -249,7 +272,7 @@ func TestFeedTakesAnything(t *testing.T) {
 	for _, topic := range []string{
 		"", "sidetone", "sidetone/v1/lab/door1/up", "sidetone/v1/lab/door1/up/", "sidetone/v1/lab/door1/up/state/call",
 		"sidetone/v1/lab/door1/up/stats/call", "sidetone/v1/lab/door1/up/birth", "sidetone/v1/lab/door1/up/state/line",
-		"sidetone/v1/lab/door1/up/reply/x", "sidetone/v1/lab/door1/up/status",
+		"sidetone/v1/lab/door1/up/reply/x", "sidetone/v1/lab/door1/up/stats/live", "sidetone/v1/lab/door1/up/status",
 	} {
 		for _, payload := range []string{"", "null", "{}", "[]", "17", `"x"`, "{", `{"call_id":7}`, `{"call_id":"c","state":7}`, `{"stats":[null,{}]}`} {
 			f.message(mqtt.Message{Topic: topic, Payload: []byte(payload)})

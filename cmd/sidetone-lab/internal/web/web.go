@@ -46,8 +46,20 @@ type Device struct {
 	Line       string    `json:"line,omitempty"`   // state of its line, by itself
 	Call       *Call     `json:"call,omitempty"`   // the call there is
 	Last       *Call     `json:"last,omitempty"`   // the call there was
+	Live       []Point   `json:"live,omitempty"`   // of Call, else of Last; the oldest first
 	Buttons    []string  `json:"buttons"`
 	Since      time.Time `json:"since,omitzero"` // of Registered
+}
+
+// Point is what a device measured in one interval of a call. What is not known is absent.
+type Point struct {
+	Time      time.Time `json:"t"`
+	Buffer    *float64  `json:"buffer,omitempty"`    // ms in the playout buffer
+	Target    *float64  `json:"target,omitempty"`    // ms that the buffer aims at
+	Loss      *float64  `json:"loss,omitempty"`      // percent of packets
+	Concealed *float64  `json:"concealed,omitempty"` // percent of what was played
+	RTT       *float64  `json:"rtt,omitempty"`       // ms
+	MOS       *float64  `json:"mos,omitempty"`       // by Telnyx's formula, of the call so far
 }
 
 // Call is a call of a device.

@@ -62,6 +62,8 @@ function drawDevice(card, d) {
   call.querySelector(".state").textContent = live ? live.state : "no call";
   call.querySelector(".detail").textContent = detail(d);
 
+  drawPlots(card.querySelector(".plots"), d.live ?? []);
+
   const facts = [];
   if (d.firmware) facts.push(["firmware", d.firmware]);
   if (d.board) facts.push(["board", d.board]);
@@ -74,6 +76,54 @@ function drawDevice(card, d) {
     b.disabled = !online;
     b.title = online ? "" : "The device is not online";
   }
+}
+
+// What is drawn of a call: the keys of a point, and the least that the scale reaches to.
+const plots = [
+  { name: "Buffer", keys: ["buffer", "target"], least: 40, unit: " ms", digits: 0, about: "delay in the playout buffer; dashed: what it aims at" },
+  { name: "Loss", keys: ["loss"], least: 5, unit: " %", digits: 1, about: "packets that did not come" },
+  { name: "Concealed", keys: ["concealed"], least: 5, unit: " %", digits: 1, about: "sound that was made up" },
+  { name: "RTT", keys: ["rtt"], least: 50, unit: " ms", digits: 0, about: "round trip" },
+  { name: "MOS", keys: ["mos"], from: 1, least: 4.5, unit: "", digits: 2, about: "of the call so far" },
+];
+const plotSeconds = 120;
+
+function drawPlots(into, points) {
+  into.hidden = points.length === 0;
+  if (into.hidden) return;
+  plots.forEach((p, i) => {
+    const figure = into.children[i] ?? into.appendChild($("plot").content.firstElementChild.cloneNode(true));
+    drawPlot(figure, p, points);
+  });
+}
+
+function drawPlot(figure, p, points) {
+  const end = Date.parse(points.at(-1).t);
+  const from = p.from ?? 0;
+  const most = Math.max(p.least, ...points.flatMap((q) => p.keys.map((k) => q[k] ?? 0)));
+  const x = (q) => 240 - (240 * (end - Date.parse(q.t))) / 1000 / plotSeconds;
+  const y = (v) => 55 - (54 * (v - from)) / (most - from);
+  const path = (key) => {
+    let d = "";
+    let pen = "M"; // lifted where nothing was measured
+    for (const q of points) {
+      if (q[key] === undefined) pen = "M";
+      else {
+        d += `${pen}${x(q).toFixed(1)} ${y(q[key]).toFixed(1)}`;
+        pen = "L";
+      }
+    }
+    return d;
+  };
+  const last = points.at(-1)[p.keys[0]];
+  const value = last === undefined ? "–" : last.toFixed(p.digits) + p.unit;
+  figure.title = p.about;
+  figure.querySelector(".name").textContent = p.name;
+  figure.querySelector(".value").textContent = value;
+  figure.querySelector(".scale").textContent = most.toFixed(most < 10 ? 1 : 0) + p.unit;
+  figure.querySelector("svg").setAttribute("aria-label", `${p.name}, ${p.about}: now ${value}`);
+  figure.querySelector(".first").setAttribute("d", path(p.keys[0]));
+  figure.querySelector(".second").setAttribute("d", p.keys[1] ? path(p.keys[1]) : "");
 }
 
 function health(d) {
