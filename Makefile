@@ -61,9 +61,10 @@ test: test-deps ## format, vet, all tests, each fuzz target for FUZZTIME, the pu
 test-long: test-deps ## what takes long (40 minutes): calls of 15 minutes over coturn, a million random calls, the protocol spoilt bit by bit
 	$(env) SIDETONE_LONG=1 go test -count=1 -p 1 -v -timeout 60m $(TESTFLAGS) $(long)
 
-test-race: test-deps ## all tests under the race detector
+# cmd/e2e runs programs that are built without the detector.
+test-race: test-deps ## all tests but the end-to-end ones under the race detector
 	$(env) go test -race $(TESTFLAGS) $(units)
-	$(env) go test -race -p 1 $(TESTFLAGS) $(alone)
+	$(env) go test -race -p 1 $(TESTFLAGS) $(filter-out ./cmd/e2e,$(alone))
 
 test-offline: test-deps ## all tests once more, with no network but loopback
 	$(env) go vet ./... # modules are there and everything compiles before the network goes
