@@ -20,8 +20,9 @@ pure := ./audio ./audio/echo ./audio/jitter ./audio/tone ./board/... ./provision
 alone := ./audio/device ./rtc/gateway/... ./rtc/media ./cmd/e2e
 units = $$(go list ./... | grep -vE '/(audio/device|rtc/gateway|rtc/media|cmd/e2e)(/|$$)')
 
-# Packages that have tests which do more, or run at all, when SIDETONE_LONG is set.
-long = $$(grep -rl --include='*_test.go' SIDETONE_LONG $(rooms) | xargs -n 1 dirname | sort -u | sed 's,^,./,')
+# Packages that have tests which do more when SIDETONE_LONG is set, or exist with the tag long only.
+long = $$(grep -rlE --include='*_test.go' 'SIDETONE_LONG|^//go:build long' $(rooms) | xargs -n 1 dirname | sort -u | sed 's,^,./,')
+longenv = $(env) export GOFLAGS="$${GOFLAGS/-tags=/-tags=long,}" &&
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -52,14 +53,14 @@ demo: build ## make a real call: a lab, a door station, a concierge
 
 test: test-deps ## format, vet, all tests, each fuzz target for FUZZTIME, the pure packages on 32 bits
 	@files=$$(gofmt -l $(rooms)) && [ -z "$$files" ] || { echo "gofmt would change: $$files"; exit 1; }
-	$(env) go vet ./...
+	$(longenv) go vet ./...
 	$(env) go test $(TESTFLAGS) $(units)
 	$(env) go test -p 1 $(TESTFLAGS) $(alone)
 	GOARCH=386 CGO_ENABLED=0 go test $(TESTFLAGS) $(pure)
 	@$(MAKE) --no-print-directory fuzz
 
 test-long: test-deps ## what takes long (40 minutes): calls of 15 minutes over coturn, a million random calls, the protocol spoilt bit by bit
-	$(env) SIDETONE_LONG=1 go test -count=1 -p 1 -v -timeout 60m $(TESTFLAGS) $(long)
+	$(longenv) SIDETONE_LONG=1 go test -count=1 -p 1 -v -timeout 60m $(TESTFLAGS) $(long)
 
 # cmd/e2e runs programs that are built without the detector.
 test-race: test-deps ## all tests but the end-to-end ones under the race detector

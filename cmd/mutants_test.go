@@ -1,3 +1,5 @@
+//go:build long
+
 package cmd_test
 
 import (
@@ -28,11 +30,8 @@ type mutant struct {
 // TestMutants spoils everything that docs/protocol.md names, one at a time: a JSON name, a word of the wire, a number, a
 // function. A test of its row must fail then; one that does not covers nothing. A single one:
 //
-//	SIDETONE_LONG=1 go test ./cmd -run 'TestMutants/verto.LoginParams_passwd'
+//	go test -tags long ./cmd -run 'TestMutants/verto.LoginParams_passwd'
 func TestMutants(t *testing.T) {
-	if os.Getenv("SIDETONE_LONG") == "" {
-		t.Skip("takes half an hour: set SIDETONE_LONG=1")
-	}
 	tree := load(t)
 	for _, r := range rows(t) {
 		for _, w := range r.where {
@@ -51,9 +50,6 @@ func TestMutants(t *testing.T) {
 // TestNamedTestsPass holds that the tests of the tables run here, and pass, while nothing is spoilt: else that a mutant
 // fails would say nothing.
 func TestNamedTestsPass(t *testing.T) {
-	if os.Getenv("SIDETONE_LONG") == "" {
-		t.Skip("runs what others run already: set SIDETONE_LONG=1")
-	}
 	tree := load(t)
 	named := map[string][]string{}
 	for _, r := range rows(t) {
