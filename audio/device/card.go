@@ -30,8 +30,8 @@ var (
 )
 
 // Card is a sound card by way of ALSA, s16 mono at 48 kHz with a period pinned to 20 ms. Capture and Playback are
-// ALSA's names, as "plughw:CARD=Device,DEV=0", and may be two cards: each side runs at its own clock. Both sides of one
-// card are opened apart, too: they share the card's clock anyway, and of a duplex device miniaudio 0.11.23 would never
+// ALSA's names, as "plughw:CARD=Device,DEV=0", and may be two cards: then capture's clock is that of the device, and what
+// is played is brought to the other card's. Both sides of one card are opened apart, too: they share the card's clock anyway, and of a duplex device miniaudio 0.11.23 would never
 // close the captured side again when the other did not open, and would start playback with an empty buffer.
 type Card struct {
 	Capture, Playback string
@@ -75,7 +75,11 @@ func (c *Card) Run(ctx context.Context, speaker audio.Source, mic audio.Sink) (e
 			return err
 		}
 	}
-	m.fill(ahead + periods*audio.FrameSamples) // the card takes its buffer full at once
+	first := ahead
+	if !oneCard(c.Capture, c.Playback) {
+		m.match, first = newMatch(), matchAhead
+	}
+	m.fill(first + periods*audio.FrameSamples) // the card takes its buffer full at once
 	for _, s := range m.streams {
 		if err := s.device.Start(); err != nil {
 			return fmt.Errorf("sound device %s does not start: %w", s.name, err)
@@ -89,7 +93,8 @@ type mover struct {
 	captured, toPlay *ring
 	speaker          audio.Source
 	mic              audio.Sink
-	streams          []*stream
+	streams          []*stream // capture, playback
+	match            *match    // nil: both have one clock
 
 	frame audio.Frame // under way
 }
@@ -105,7 +110,9 @@ func (m *mover) run(ctx context.Context) error {
 		case <-ticker.C:
 		}
 		m.drain()
-		m.fill(ahead)
+		if m.match == nil {
+			m.fill(ahead)
+		}
 		for _, s := range m.streams {
 			if err := s.check(); err != nil {
 				return err
@@ -117,15 +124,40 @@ func (m *mover) run(ctx context.Context) error {
 // drain hands every whole frame that was captured to the microphone's side, which drops what it has no use for.
 func (m *mover) drain() {
 	for m.captured.buffered() >= len(m.frame) {
+		if m.match != nil {
+			m.matched()
+		}
 		m.captured.read(m.frame[:])
 		m.mic.PushFrame(&m.frame)
 	}
 }
 
+// matched plays a frame for one that was captured, at the playback card's rate.
+func (m *mover) matched() {
+	frames := 1
+	if in, out := m.streams[0], m.streams[1]; out.callbacks.Load() > 0 {
+		waiting := float64(m.toPlay.buffered()) - (in.at()-out.at()).Seconds()*audio.SampleRate
+		m.match.follow(waiting)
+		frames += m.match.jump(waiting)
+	}
+	for range frames {
+		m.play()
+	}
+}
+
+// play moves a frame from the loudspeaker's side into the ring.
+func (m *mover) play() {
+	m.speaker.PullFrame(&m.frame)
+	if m.match != nil {
+		m.toPlay.write(m.match.convert(&m.frame))
+		return
+	}
+	m.toPlay.write(m.frame[:])
+}
+
 // fill keeps so many samples in the playback ring, from the loudspeaker's side.
 func (m *mover) fill(enough int) {
 	for m.toPlay.buffered() < enough {
-		m.speaker.PullFrame(&m.frame)
-		m.toPlay.write(m.frame[:])
+		m.play()
 	}
 }

@@ -128,3 +128,19 @@ func presentCards() string {
 	}
 	return "this machine has " + strings.Join(slices.Sorted(maps.Values(names)), ", ")
 }
+
+// oneCard tells whether two of ALSA's names are of one card, whose sides share a clock. Names that do not say which card
+// they are of are taken for one card's only when they are the same.
+func oneCard(a, b string) bool {
+	return a == b || cardOf(a) != "" && cardOf(a) == cardOf(b)
+}
+
+// cardOf is the card in a name as "plughw:CARD=Device,DEV=0" or "hw:Device,1"; empty when none is.
+func cardOf(name string) string {
+	_, args, ok := strings.Cut(name, ":")
+	if !ok {
+		return ""
+	}
+	first, _, _ := strings.Cut(args, ",")
+	return strings.TrimPrefix(first, "CARD=")
+}

@@ -27,6 +27,7 @@ type stream struct {
 	device           *malgo.Device // once open
 
 	callbacks atomic.Uint32
+	last      atomic.Int64 // when the last of them was, since began
 	stopped   atomic.Bool
 
 	seen  uint32 // callbacks at the last check
@@ -74,6 +75,7 @@ func named(err error) error {
 // data is called on the card's thread: it copies, and nothing else. The output comes silenced.
 func (s *stream) data(out, in []byte, _ uint32) {
 	s.callbacks.Add(1)
+	s.last.Store(int64(time.Since(began)))
 	if s.captured != nil {
 		if pcm := samples(in); s.captured.write(pcm) < len(pcm) {
 			s.xruns.Add(1)
@@ -85,6 +87,12 @@ func (s *stream) data(out, in []byte, _ uint32) {
 		}
 	}
 }
+
+// began is a moment to count callbacks' times from, by the clock that nobody sets.
+var began = time.Now()
+
+// at is when the card's last callback was.
+func (s *stream) at() time.Duration { return time.Duration(s.last.Load()) }
 
 // samples looks at b, which miniaudio aligned, as 16 bit samples of this machine's order.
 func samples(b []byte) []int16 {
