@@ -47,6 +47,13 @@ func (p *platform) UploadReport(_ context.Context, u verto.Upload) error {
 	return nil
 }
 
+// uploads is how often the platform was asked to take something.
+func (p *platform) uploads() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked
+}
+
 func (p *platform) set(f func(*platform)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,7 +130,7 @@ func TestOutboxOverRestart(t *testing.T) {
 		p = &platform{} // a new start, and not registered yet
 		withOutbox(t, dir, p, false, func(o *outbox) {
 			time.Sleep(10 * time.Minute)
-			if p.asked != 0 {
+			if p.uploads() != 0 {
 				t.Error("a report was sent before the line was registered")
 			}
 			p.set(func(p *platform) { p.session = verto.Session{CallReportID: "r2"} })
@@ -152,7 +159,7 @@ func TestOutboxTriesAgain(t *testing.T) {
 			put(t, o, segment(0))
 			put(t, o, segment(1))
 			time.Sleep(24 * time.Hour)
-			if n := p.asked; n < 20 || n > 40 {
+			if n := p.uploads(); n < 20 || n > 40 {
 				t.Errorf("asked %d times in a day", n)
 			}
 			p.set(func(p *platform) { p.answer = nil })
