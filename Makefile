@@ -18,7 +18,7 @@ pure := ./audio ./audio/echo ./audio/jitter ./audio/tone ./board/... ./provision
 
 # Tests with sound, media or whole programs in them run in real time: one package at a time, after all others.
 alone := ./audio/device ./rtc/gateway/... ./rtc/media ./cmd/e2e
-units = $$(go list ./... | grep -vE '/(audio/device|rtc/gateway|rtc/media|cmd/e2e)(/|$$)')
+units = $$(go list ./... | grep -vE "/(audio/device|rtc/gateway|rtc/media|cmd/e2e)(/|$$)")
 
 # Packages that have tests which do more when SIDETONE_LONG is set, or exist with the tag long only.
 long = $$(grep -rlE --include='*_test.go' 'SIDETONE_LONG|^//go:build long' $(rooms) | xargs -n 1 dirname | sort -u | sed 's,^,./,')

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,14 +91,20 @@ func TestTwoCardsSound(t *testing.T) {
 				}
 			}
 			in, out := make([]byte, 2*audio.FrameSamples), make([]int16, audio.FrameSamples)
-			go clock(audio.FrameDuration, func() { c.m.streams[0].data(nil, in, audio.FrameSamples) })
-			go clock(time.Duration(float64(audio.FrameDuration)/(1+ppm/1e6)), func() {
-				c.m.streams[1].data(bytesOf(out), nil, audio.FrameSamples)
-				c.played = append(c.played, out...)
+			var clocks sync.WaitGroup
+			clocks.Go(func() {
+				clock(audio.FrameDuration, func() { c.m.streams[0].data(nil, in, audio.FrameSamples) })
+			})
+			clocks.Go(func() {
+				clock(time.Duration(float64(audio.FrameDuration)/(1+ppm/1e6)), func() {
+					c.m.streams[1].data(bytesOf(out), nil, audio.FrameSamples)
+					c.played = append(c.played, out...)
+				})
 			})
 			if err := c.m.run(ctx); err != nil {
 				t.Fatal(err)
 			}
+			clocks.Wait()
 			if n := c.overrun.Load(); n != 0 {
 				t.Errorf("%v ppm: %d xruns", ppm, n)
 			}

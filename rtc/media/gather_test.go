@@ -3,6 +3,7 @@ package media
 import (
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,26 +79,37 @@ func TestGatheringWarnings(t *testing.T) {
 // A search that ended, or began anew, is not overdue.
 func TestGatheringBeginsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told []int
-		g := newGathering(PolicyAll, serverPlan{}, false, func(*webrtc.ICECandidate) {}, func(code int) { told = append(told, code) })
+		var mu sync.Mutex
+		var all []int
+		told := func() []int {
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(all)
+		}
+		g := newGathering(PolicyAll, serverPlan{}, false, func(*webrtc.ICECandidate) {}, func(code int) {
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, code)
+		})
 		g.begin()
 		time.Sleep(10 * time.Second)
 		g.again()
 		g.begin()
 		time.Sleep(10 * time.Second)
-		if len(told) > 0 {
-			t.Errorf("told %v of a search that is 10 s old", told)
+		if len(told()) > 0 {
+			t.Errorf("told %v of a search that is 10 s old", told())
 		}
 		time.Sleep(10 * time.Second)
-		if !slices.Equal(told, []int{quality.GatheringTimeout}) {
-			t.Errorf("told %v", told)
+		if !slices.Equal(told(), []int{quality.GatheringTimeout}) {
+			t.Errorf("told %v", told())
 		}
 		g.again()
 		g.begin()
 		g.end()
 		time.Sleep(time.Minute)
-		if len(told) > 1 {
-			t.Errorf("told %v after the end", told)
+		if len(told()) > 1 {
+			t.Errorf("told %v after the end", told())
 		}
 	})
 }
