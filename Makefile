@@ -53,14 +53,14 @@ demo: build ## make a real call: a lab, a door station, a concierge
 
 test: test-deps ## format, vet, all tests, each fuzz target for FUZZTIME, the pure packages on 32 bits
 	@files=$$(gofmt -l $(rooms)) && [ -z "$$files" ] || { echo "gofmt would change: $$files"; exit 1; }
-	$(longenv) go vet ./...
+	$(longenv) go vet ./... && GOFLAGS="$${GOFLAGS/-tags=/-tags=trace,}" go vet ./cmd/e2e
 	$(env) go test $(TESTFLAGS) $(units)
 	$(env) go test -p 1 $(TESTFLAGS) $(alone)
 	GOARCH=386 CGO_ENABLED=0 go test $(TESTFLAGS) $(pure)
 	@$(MAKE) --no-print-directory fuzz
 
-test-long: test-deps ## what takes long (40 minutes): calls of 15 minutes over coturn, a million random calls, the protocol spoilt bit by bit
-	$(longenv) SIDETONE_LONG=1 go test -count=1 -p 1 -v -timeout 60m $(TESTFLAGS) $(long)
+test-long: test-deps ## what takes long (two hours): calls of 15 minutes over coturn, a million random calls, the protocol spoilt bit by bit
+	$(longenv) SIDETONE_LONG=1 go test -count=1 -p 1 -v -timeout 120m $(TESTFLAGS) $(long)
 
 # cmd/e2e runs programs that are built without the detector.
 test-race: test-deps ## all tests but the end-to-end ones under the race detector

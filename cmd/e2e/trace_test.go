@@ -1,4 +1,4 @@
-//go:build long
+//go:build trace
 
 package e2e_test
 
