@@ -12,8 +12,9 @@ import (
 	"sidetone/rtc/quality"
 )
 
-// codes of the warnings and errors that were told, but for those of quality.
+// codes of the warnings and errors that were told, but for those of quality, once all that is under way has been done.
 func (w *world) codes() string {
+	synctest.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var codes []string

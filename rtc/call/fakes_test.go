@@ -249,6 +249,7 @@ func (m *fakeMedia) note(what string) {
 }
 
 func (m *fakeMedia) done() string {
+	synctest.Wait()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return strings.Join(m.did, ", ")
@@ -360,6 +361,7 @@ func (l *fakeLine) ask(ctx context.Context, what string, c Info, err error) erro
 }
 
 func (l *fakeLine) done() string {
+	synctest.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Join(l.did, ", ")

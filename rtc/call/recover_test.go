@@ -336,7 +336,7 @@ func TestICERestart(t *testing.T) {
 					m.flows(false, false)
 				}
 				time.Sleep(tt.after - tt.after/10)
-				if strings.Contains(m.done(), "restart") {
+				if tt.after > 0 && strings.Contains(m.done(), "restart") {
 					t.Error("restarted too early")
 				}
 				time.Sleep(tt.after/10 + 2*time.Second)
