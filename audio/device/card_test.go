@@ -322,7 +322,11 @@ func TestAutoPicksACard(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			withCards(t, c.cards, c.pcm)
-			card, err := autoCard()
+			cards, err := SoundCards()
+			if err != nil {
+				t.Fatal(err)
+			}
+			card, err := autoCard(cards)
 			if c.err != "" {
 				if err == nil || !strings.Contains(err.Error(), c.err) {
 					t.Errorf("got %v, want %q in it", err, c.err)

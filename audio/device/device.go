@@ -5,7 +5,6 @@ package device
 import (
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 
 	"sidetone/audio"
@@ -59,9 +58,8 @@ func kinds(capture, playback string) (in, out Kind, err error) {
 	return in, out, nil
 }
 
-// Open makes the device that the config values name: "auto", "null", "wav:PATH" or "card:NAME", where NAME is a card of
-// /proc/asound/cards, with a device's number if it is not the first ("Device,1"), or one of ALSA's own names
-// ("hw:Device,1"). Null and wav mix; a card must serve both sides, or two cards one each. A WAV file to be captured is
+// Open makes the device that the config values name: "auto", "null", "wav:PATH" or "card:NAME", where NAME is a card
+// as find and namedPCM know it. Null and wav mix; a card must serve both sides, or two cards one each. A WAV file to be captured is
 // read at once, everything else is opened by Run.
 func Open(capture, playback string) (audio.Duplex, error) {
 	in, out, err := kinds(capture, playback)
@@ -103,35 +101,25 @@ func Check(capture, playback string) error {
 	return f.Close()
 }
 
-// openCard makes a Card of config values that are "auto" or "card:NAME".
+// openCard makes a Card of config values that are "auto" or "card:NAME", of the cards that there are now.
 func openCard(capture, playback string) (*Card, error) {
+	cards, err := SoundCards()
+	if err != nil {
+		return nil, err
+	}
 	c := &Card{}
 	if capture == "auto" || playback == "auto" {
-		var err error
-		if c, err = autoCard(); err != nil {
+		if c, err = autoCard(cards); err != nil {
 			return nil, err
 		}
 	}
 	if name, ok := strings.CutPrefix(capture, "card:"); ok {
-		c.Capture = namedPCM(name)
+		c.Capture = namedPCM(cards, name, capturing)
 	}
 	if name, ok := strings.CutPrefix(playback, "card:"); ok {
-		c.Playback = namedPCM(name)
+		c.Playback = namedPCM(cards, name, playing)
 	}
 	return c, nil
-}
-
-// namedPCM makes ALSA's name of a card's that a person gave.
-func namedPCM(name string) string {
-	if strings.Contains(name, ":") {
-		return name
-	}
-	if card, device, ok := strings.Cut(name, ","); ok {
-		if n, err := strconv.Atoi(device); err == nil {
-			return pcmName(card, n)
-		}
-	}
-	return pcmName(name, 0)
 }
 
 // IsCard reports whether Open would give a real sound card for these config values: then there is a room, and an echo
