@@ -7,6 +7,7 @@ TESTFLAGS ?=
 BENCH ?= .
 FUZZ ?= .
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 # When what is built was written, in seconds since 1970: the same sources make the same program.
 BUILT ?= $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
 env := . buildroot/env.sh &&
@@ -31,12 +32,29 @@ deps: ## build the static C libraries (alsa-lib, opus, speexdsp) into build/deps
 	@buildroot/setup.sh build
 	@buildroot/deps.sh host
 
+# No build id: it would tell the directory.
+lean := -s -w -buildid=
+said := sidetone/cmd/sidetone/internal/cli
+firmware = $(lean) -X $(said).Version=$(VERSION) -X $(said).Commit=$(COMMIT) -X $(said).Built=$(BUILT)
+# A warning of the linker is an error: it would be about what a device without shared libraries lacks.
+static := -linkmode external -extldflags '-static -Wl,--fatal-warnings'
+sizes = stat -c '%n %s' $(1) | awk '{ printf "%s %.1f MB\n", $$1, $$2 / 1e6 }'
+
 build: deps ## build bin/sidetone, bin/sidetone-lab and bin/sidetone-bench, static
 	@mkdir -p bin
-	$(env) go build -ldflags "-s -w -X sidetone/cmd/sidetone/internal/cli.Version=$(VERSION) -X sidetone/cmd/sidetone/internal/cli.Built=$(BUILT) -linkmode external -extldflags '-static'" -o bin/sidetone ./cmd/sidetone
-	$(env) go build -ldflags "-s -w -X sidetone/cmd/sidetone-lab/internal/lab.Version=$(VERSION) -linkmode external -extldflags '-static'" -o bin/sidetone-lab ./cmd/sidetone-lab
-	$(env) go build -ldflags "-s -w -linkmode external -extldflags '-static'" -o bin/sidetone-bench ./cmd/sidetone-bench
-	@ls -l bin | awk 'NR > 1 { printf "%s %.1f MB\n", $$9, $$5 / 1e6 }'
+	$(env) go build -ldflags "$(firmware) $(static)" -o bin/sidetone ./cmd/sidetone
+	$(env) go build -ldflags "$(lean) -X sidetone/cmd/sidetone-lab/internal/lab.Version=$(VERSION) $(static)" -o bin/sidetone-lab ./cmd/sidetone-lab
+	$(env) go build -ldflags "$(lean) $(static)" -o bin/sidetone-bench ./cmd/sidetone-bench
+	@$(call sizes,bin/sidetone bin/sidetone-lab bin/sidetone-bench)
+
+targets := amd64 arm64 armv7 armv6
+cross: $(targets:%=cross-%) ## build bin/sidetone-linux-{amd64,arm64,armv7,armv6}, static; one of them: make cross-arm64
+cross-%:
+	@buildroot/setup.sh cross
+	@buildroot/deps.sh $*
+	@mkdir -p bin
+	SIDETONE_TARGET=$* && $(env) go build -ldflags "$(firmware) $(static)" -o bin/sidetone-linux-$* ./cmd/sidetone
+	@$(call sizes,bin/sidetone-linux-$*)
 
 modules := rtc/gateway/web/node_modules
 web: $(modules)/.package-lock.json ## install the SDK of the lab's softphone, and what its tests need (npm ci)
@@ -96,4 +114,4 @@ lint: deps ## staticcheck
 clean: ## remove what was built; the sources of C libraries stay in build/cache
 	rm -rf bin build/deps
 
-.PHONY: help deps build web test-browser demo test test-long test-race test-offline test-deps fuzz bench bench-audio bench-baresip speech lint clean
+.PHONY: help deps build web test-browser demo test test-long test-race test-offline test-deps fuzz bench bench-audio bench-baresip speech lint clean cross

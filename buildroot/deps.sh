@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Builds the static C libraries that the firmware links: alsa-lib, opus and speexdsp, each pinned by sha256.
-# Usage: buildroot/deps.sh [TARGET]   TARGET: host
-# Into build/deps/TARGET/{include,lib,lib/pkgconfig}; sources stay in build/cache. Needs a C compiler, make, bzip2, and
-# apt or curl; no root. A second run finds the stamp and ends at once.
+# Usage: buildroot/deps.sh [TARGET]   TARGET: host, amd64, arm64, armv7 or armv6, as buildroot/env.sh knows them
+# Into build/deps/TARGET/{include,lib,lib/pkgconfig}; sources stay in build/cache. Needs the target's C compiler, make,
+# bzip2, and apt or curl; no root. A second run finds the stamp and ends at once.
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 target=${1:-host}
-[ "$target" = host ] || { echo "deps: there is no target $target yet; say host" >&2; exit 2; }
+SIDETONE_TARGET=$target . "$top/buildroot/env.sh"
 cache=$top/build/cache
 prefix=$top/build/deps/$target
 jobs=$(nproc)
@@ -20,14 +20,14 @@ opus=(opus 1.5.2 trixie 65c1d2f78b9f2fb20082c38cbe47c951ad5839345876e46941612ee8
 speexdsp=(speexdsp 1.2.1 "" 8c777343e4a6399569c72abc38a95b24db56882c83dbdb6c6424a5f4aeb54d3d
   https://downloads.xiph.org/releases/speex/speexdsp-1.2.1.tar.gz)
 
-# The libraries hold for this recipe, this compiler and this place: opus.pc names its own directory.
+# The libraries hold for this recipe and this compiler, wherever they stand: checkouts may share them.
 stamp=$prefix/.stamp
-recipe=$(sha256sum <"$0" | cut -d' ' -f1)-$(${CC:-cc} -dumpmachine)-$prefix
+recipe=$(sha256sum <"$0" | cut -d' ' -f1)-${CC:-$(cc -dumpmachine)}
 done_already() { [ "$(cat "$stamp" 2>/dev/null)" = "$recipe" ]; }
 done_already && exit 0
 
-mkdir -p "$cache"
-exec 9>"$top/build/deps.lock"
+mkdir -p "$cache" "$(dirname "$prefix")"
+exec 9>"$top/build/deps/.lock"
 flock 9
 done_already && exit 0 # somebody else was building it
 
@@ -84,7 +84,7 @@ fetch() {
 
 work=$(mktemp -d "$top/build/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-root=$work/root # what is to become $prefix, by DESTDIR: a build in progress never shows half
+root=$work/root # what is to become $prefix: a build in progress never shows half
 
 # unpack NAME TARBALL: prints the source directory.
 unpack() { mkdir "$work/$1" && tar -xf "$2" -C "$work/$1" --strip-components=1 && echo "$work/$1"; }
@@ -92,7 +92,13 @@ unpack() { mkdir "$work/$1" && tar -xf "$2" -C "$work/$1" --strip-components=1 &
 # quiet COMMAND...: its output is shown only when it fails.
 quiet() { "$@" >"$work/log" 2>&1 || { tail -n 40 "$work/log" >&2; echo "deps: failed: $*" >&2; exit 1; }; }
 
-flags=(--enable-static --disable-shared --disable-dependency-tracking "--prefix=$prefix")
+# Nothing of the libraries depends on where they are built: they are installed to $root by DESTDIR.
+flags=(--enable-static --disable-shared --disable-dependency-tracking --prefix=/)
+# The tools beside a cross compiler (ar, ranlib) have its name with another end.
+[ "$target" = host ] || flags+=("--host=$($CC -dumpmachine)")
+# What opus would find out about the CPU when it runs: an ARMv6 has nothing of it.
+simd=()
+[ "$target" != armv6 ] || simd=(--disable-intrinsics --disable-rtcd --disable-asm)
 
 tarball=$(fetch "${alsa[@]}"); cd "$(unpack alsa "$tarball")"
 echo "deps: building alsa-lib ${alsa[1]} for $target" >&2
@@ -103,11 +109,11 @@ quiet make -j"$jobs" -C include
 quiet make -j"$jobs" -C src
 # Only these two: a plain `make install` would write into the build host's /usr/share/alsa.
 quiet make -C include install DESTDIR="$root"
-install -D -m 644 -t "$root$prefix/lib" src/.libs/libasound.a
+install -D -m 644 -t "$root/lib" src/.libs/libasound.a
 
 tarball=$(fetch "${opus[@]}"); cd "$(unpack opus "$tarball")"
 echo "deps: building opus ${opus[1]} for $target" >&2
-quiet ./configure "${flags[@]}" --disable-doc --disable-extra-programs CFLAGS="-O3 -g0"
+quiet ./configure "${flags[@]}" --disable-doc --disable-extra-programs "${simd[@]}" CFLAGS="-O3 -g0"
 quiet make -j"$jobs"
 quiet make install DESTDIR="$root"
 
@@ -117,10 +123,10 @@ quiet ./configure "${flags[@]}" --disable-examples CFLAGS="-O3 -g0"
 quiet make -j"$jobs"
 quiet make install DESTDIR="$root"
 
-cd "$root$prefix"
+cd "$root"
 rm -rf lib/*.la share
+sed -i 's,^prefix=.*,prefix=${pcfiledir}/../..,' lib/pkgconfig/*.pc
 echo "$recipe" >.stamp
-mkdir -p "$(dirname "$prefix")"
 rm -rf "$prefix"
-mv "$root$prefix" "$prefix"
+mv "$root" "$prefix"
 echo "deps: $target is ready" >&2

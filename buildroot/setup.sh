@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a build needs and that are missing; does nothing when all is there.
-# Usage: buildroot/setup.sh [build|test|speech|web|browser|compare]
-# build is what `make build` needs on a Debian 12 with git, make and Go
+# Usage: buildroot/setup.sh [build|cross|test|speech|web|browser|compare]
+# build is what `make build` needs on a Debian 12 with git, make and Go; cross what `make cross` needs besides
 set -euo pipefail
 
 # Servers stand in /usr/sbin, which is not on everybody's path.
@@ -16,14 +16,29 @@ need() {
   done
 }
 
+# need_libc PACKAGE COMPILER: the archives, for static linking, which come in the same package as the headers.
+need_libc() { [ -e "$("$2" -print-file-name=libc.a 2>/dev/null)" ] || packages+=("$1"); }
+
 need gcc gcc cc
-# Static linking needs the archives too, which come in the same package as the headers.
-[ -e "$(cc -print-file-name=libc.a 2>/dev/null)" ] || packages+=(libc6-dev)
+need_libc libc6-dev cc
 need pkg-config pkg-config
 need bzip2 bzip2
 need util-linux flock unshare
 case ${1:-build} in
 build) ;;
+cross)
+  # For armv6 the armel compiler: Debian's armhf one brings a C library that needs ARMv7.
+  while read -r triple debian; do
+    need "gcc-${triple/_/-}" "$triple-gcc"
+    need_libc "$debian" "$triple-gcc"
+  done <<END
+x86_64-linux-gnu libc6-dev-amd64-cross
+aarch64-linux-gnu libc6-dev-arm64-cross
+arm-linux-gnueabihf libc6-dev-armhf-cross
+arm-linux-gnueabi libc6-dev-armel-cross
+END
+  need qemu-user-static qemu-x86_64-static qemu-aarch64-static qemu-arm-static
+  ;;
 speech)
   need espeak-ng espeak-ng
   need sox sox

@@ -19,6 +19,7 @@ const exitRefused = 3
 // Stamped by the build.
 var (
 	Version = "dev"
+	Commit  string // of git, in full
 	Built   string // seconds since 1970 of what it was built from; the device's clock is never taken for an earlier one
 )
 
@@ -55,7 +56,7 @@ func init() { // not above: the sub-commands use tool
 		{Name: "watch", Args: "--config F", About: "print what happens on the running device, an event a line as JSON", Run: watch},
 		{Name: "status", Args: "--config F [--json]", About: "what the running device is doing", Run: status},
 		{Name: "config", Args: "check --config F", About: "check a config file; `config default` prints the commented reference", Run: configCommand},
-		{Name: "version", Args: "", About: "print the version", Run: version},
+		{Name: "version", Args: "", About: "print the version, the commit and what it was built for", Run: version},
 	}
 	for _, a := range control.Acts {
 		tool.Commands = append(tool.Commands,

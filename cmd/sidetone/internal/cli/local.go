@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -230,6 +231,6 @@ func configCommand(_ context.Context, e subcommand.Env, args []string) int {
 }
 
 func version(_ context.Context, e subcommand.Env, _ []string) int {
-	fmt.Fprintf(e.Out, "sidetone %s\n", Version)
+	fmt.Fprintf(e.Out, "sidetone %s %s %s/%s\n", Version, cmp.Or(Commit, "unknown"), runtime.GOOS, runtime.GOARCH)
 	return subcommand.OK
 }
