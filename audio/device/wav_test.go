@@ -370,7 +370,7 @@ func TestRecordingSurvivesSIGKILL(t *testing.T) {
 	defer cmd.Process.Kill()
 	deadline := time.Now().Add(30 * time.Second)
 	for {
-		if info, err := os.Stat(path); err == nil && info.Size() > wavHeader {
+		if info, err := os.Stat(path); err == nil && info.Size() > wavHeader+2*audio.SampleRate { // more than the first second: its header is written
 			break
 		}
 		if time.Now().After(deadline) {
