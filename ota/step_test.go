@@ -74,6 +74,8 @@ func TestStep(t *testing.T) {
 		{"the trial boots", Trying, []Input{booted("b", "2", true)}, Probation, []Action{Watch}, ""},
 		{"our program ended before the boot", Trying, []Input{booted("a", "1", false)}, Trying, []Action{Try}, ""},
 		{"a cut ate the trial", Trying, []Input{booted("a", "2", false)}, Waiting, []Action{Ask}, "the trial boot ended before it was healthy"},
+		{"an image that panics", Trying, []Input{booted("a", "2", false), {Kind: OnQuiet}, booted("a", "3", false), {Kind: OnQuiet}, booted("a", "4", false)},
+			RolledBack, nil, "the trial boot ended before it was healthy"},
 		{"it cannot be armed", Trying, kinds(OnTrouble), Waiting, []Action{Ask}, "why"},
 		{"healthy", Probation, kinds(OnHealthy), Probation, []Action{Commit}, ""},
 		{"committed", Probation, kinds(OnHealthy, OnDone), Committed, nil, ""},
