@@ -85,6 +85,9 @@ test-race: test-deps ## all tests but the end-to-end ones under the race detecto
 	$(env) go test -race $(TESTFLAGS) $(units)
 	$(env) go test -race -p 1 $(TESTFLAGS) $(filter-out ./cmd/e2e,$(alone))
 
+mutate: test-deps ## flip each condition of board/door in turn: a test must fail each time
+	$(longenv) go test -count=1 -v -timeout 15m -run TestDoorMutants ./cmd
+
 test-offline: test-deps ## all tests once more, with no network but loopback
 	$(env) go vet ./... # modules are there and everything compiles before the network goes
 	unshare $(if $(filter 0,$(shell id -u)),-n,-Urn) sh -c 'ip link set lo up && $(env) GOPROXY=off go test -count=1 $(TESTFLAGS) $(units) && go test -count=1 -p 1 $(TESTFLAGS) $(alone)'
@@ -114,4 +117,4 @@ lint: deps ## staticcheck
 clean: ## remove what was built; the sources of C libraries stay in build/cache
 	rm -rf bin build/deps
 
-.PHONY: help deps build web test-browser demo test test-long test-race test-offline test-deps fuzz bench bench-audio bench-baresip speech lint clean cross
+.PHONY: help deps build mutate web test-browser demo test test-long test-race test-offline test-deps fuzz bench bench-audio bench-baresip speech lint clean cross

@@ -133,19 +133,8 @@ func (m mutant) mustDie(t *testing.T, tree *source) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	spoilt := filepath.Join(dir, "spoilt.go")
-	src = slices.Concat(src[:m.start], []byte(m.text), src[m.end:])
-	if err := os.WriteFile(spoilt, src, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	file, err := filepath.Abs(m.file)
+	flags, err := overlay(t.TempDir(), m.file, slices.Concat(src[:m.start], []byte(m.text), src[m.end:]))
 	if err != nil {
-		t.Fatal(err)
-	}
-	overlay, _ := json.Marshal(map[string]any{"Replace": map[string]string{file: spoilt}})
-	overlayFile := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(overlayFile, overlay, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	byPackage := m.row.byPackage()
@@ -163,7 +152,7 @@ func (m mutant) mustDie(t *testing.T, tree *source) {
 		return 2*(own(a)-own(b)) + strings.Compare(a, b)
 	})
 	for _, pkg := range packages {
-		out, err := goTest(t, tree.packages[pkg].dir, byPackage[pkg], "-overlay", overlayFile)
+		out, err := goTest(t, tree.packages[pkg].dir, byPackage[pkg], flags...)
 		switch {
 		case strings.Contains(out, "[build failed]") || strings.Contains(out, "[setup failed]"):
 			t.Fatalf("the mutant does not compile:\n%s", out)
@@ -172,6 +161,22 @@ func (m mutant) mustDie(t *testing.T, tree *source) {
 		}
 	}
 	t.Errorf("%v: %s was made %s, and none of %s noticed", m.row, m.name, strings.SplitN(m.text, ";", 2)[0], strings.Join(m.row.tests, ", "))
+}
+
+// overlay gives the flags of a go command that reads src in the place of file. It keeps that in dir.
+func overlay(dir, file string, src []byte) (flags []string, err error) {
+	if file, err = filepath.Abs(file); err != nil {
+		return nil, err
+	}
+	spoilt, list := filepath.Join(dir, "spoilt.go"), filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(spoilt, src, 0o600); err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(map[string]any{"Replace": map[string]string{file: spoilt}})
+	if err != nil {
+		return nil, err
+	}
+	return []string{"-overlay", list}, os.WriteFile(list, text, 0o600)
 }
 
 // goTest runs tests of a package.
