@@ -188,7 +188,7 @@ func autoCard(cards []SoundCard) (*Card, error) {
 	}
 	switch {
 	case capture == "" && playback == "":
-		return nil, errors.New("this machine has no sound card")
+		return nil, fmt.Errorf("this machine has no sound card (%w)", fs.ErrNotExist)
 	case capture == "":
 		return nil, errors.New("no sound card of this machine has a microphone's side")
 	case playback == "":

@@ -67,7 +67,7 @@ func Open(capture, playback string) (audio.Duplex, error) {
 		return nil, err
 	}
 	if in == KindCard {
-		return openCard(capture, playback)
+		return OpenCard(capture, playback)
 	}
 	if in == KindNull && out == KindNull {
 		return Null{}, nil
@@ -101,8 +101,9 @@ func Check(capture, playback string) error {
 	return f.Close()
 }
 
-// openCard makes a Card of config values that are "auto" or "card:NAME", of the cards that there are now.
-func openCard(capture, playback string) (*Card, error) {
+// OpenCard makes a Card of config values that are "auto" or "card:NAME", of the cards that there are now. Unlike Open it never
+// takes silence for a card that is away.
+func OpenCard(capture, playback string) (*Card, error) {
 	cards, err := SoundCards()
 	if err != nil {
 		return nil, err

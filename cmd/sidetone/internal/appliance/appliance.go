@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sidetone/audio"
+	"sidetone/audio/device"
 	"sidetone/audio/dsp"
 	"sidetone/board"
 	"sidetone/board/indicator"
@@ -131,7 +132,7 @@ func New(opt Options) (*Appliance, error) {
 		a.log.Warn("the volumes that were set are lost; those of the config count", "err", err)
 	}
 	a.sound = newSound(soundDeviceOf(cfg.Audio.Capture, cfg.Audio.Playback), a.log)
-	a.sound.failed = a.onSound
+	a.sound.failed, a.sound.watch = a.onSound, device.WatchCards
 	if cfg.Audio.Processing != "off" {
 		if a.chain, err = dsp.NewChain(dsp.Config{Canceller: a.canceller(), Gain: cfg.Audio.AutoGain}); err != nil {
 			return nil, err

@@ -13,8 +13,14 @@ import (
 	"sidetone/audio/device"
 )
 
-// reopenDelay is how long a failed sound device is left alone before it is opened again.
-const reopenDelay = time.Second
+// A failed sound device is left alone for a moment before it is opened again, and for longer each time that this does not
+// help. A card that is plugged in is opened at once.
+const (
+	firstReopen = 100 * time.Millisecond
+	lastReopen  = 5 * time.Second
+	// steady is how long a device must have given sound for its next failure to be its first.
+	steady = 10 * time.Second
+)
 
 // route is what the device should play and where its microphone should go. A nil side is silence. The zero route
 // lets the device rest.
@@ -39,7 +45,13 @@ func soundDeviceOf(capture, playback string) *soundDevice {
 	return d
 }
 
-func (d *soundDevice) open() (audio.Duplex, error) { return device.Open(d.capture, d.playback) }
+// open opens it; a card that is away is an error, even where it was chosen as "auto".
+func (d *soundDevice) open() (audio.Duplex, error) {
+	if d.card {
+		return device.OpenCard(d.capture, d.playback)
+	}
+	return device.Open(d.capture, d.playback)
+}
 
 // sound owns the sound device: it runs while a route asks for it, is opened again when it fails, and follows the route
 // without a stop. The device's own goroutine reads the route without a lock.
@@ -49,7 +61,12 @@ type sound struct {
 	played func(*audio.Frame)
 	// failed is told why the device does not open, at each try, and nil once it gives sound or rests again; may be nil.
 	failed func(error)
+	// open opens a device.
+	open func(*soundDevice) (audio.Duplex, error)
+	// watch calls a function at each change of the machine's sound cards, until its context ends.
+	watch func(context.Context, func())
 
+	counts  counts
 	device  atomic.Pointer[soundDevice]
 	route   atomic.Pointer[route]
 	wake    chan struct{}
@@ -63,7 +80,7 @@ type change struct {
 }
 
 func newSound(d *soundDevice, log *slog.Logger) *sound {
-	s := &sound{log: log, wake: make(chan struct{}, 1), changes: make(chan change)}
+	s := &sound{log: log, open: (*soundDevice).open, watch: func(context.Context, func()) {}, wake: make(chan struct{}, 1), changes: make(chan change)}
 	s.device.Store(d)
 	s.route.Store(&route{})
 	return s
@@ -94,44 +111,37 @@ func (s *sound) use(ctx context.Context, d *soundDevice) error {
 	}
 }
 
+// keeper is what sound.run knows: the device that runs, and when to try again.
+type keeper struct {
+	*sound
+	ctx    context.Context
+	now    *running // nil: none
+	retry  <-chan time.Time
+	delay  time.Duration // before the next retry
+	broken bool          // the device does not open
+}
+
 // run owns the device until ctx ends.
 func (s *sound) run(ctx context.Context) {
-	var (
-		now    *running
-		retry  <-chan time.Time
-		broken bool
-	)
-	again := func(what string, err error) {
-		s.log.Error(what, "err", err, "in", reopenDelay)
-		retry = time.After(reopenDelay)
-	}
-	broke := func(err error) {
-		again("sound device does not open; trying again", err)
-		if broken = true; s.failed != nil {
-			s.failed(err)
-		}
-	}
-	well := func() {
-		if broken && s.failed != nil {
-			s.failed(nil)
-		}
-		broken = false
-	}
-	start := func() {
-		dev, err := s.device.Load().open()
-		if err != nil {
-			broke(err)
-			return
-		}
-		now = s.begin(ctx, dev)
-	}
-	defer func() { now.end() }()
+	plugged := make(chan struct{}, 1)
+	var watch part
+	watch.start(ctx, func(ctx context.Context) {
+		s.watch(ctx, func() {
+			select {
+			case plugged <- struct{}{}:
+			default:
+			}
+		})
+	})
+	defer watch.stop()
+	k := &keeper{sound: s, ctx: ctx, delay: firstReopen}
+	defer func() { k.now.end() }()
 	for {
 		var ended, first <-chan struct{}
-		if now != nil {
-			ended = now.ended
-			if broken {
-				first = now.first
+		if k.now != nil {
+			ended = k.now.ended
+			if k.broken && !k.now.standIn {
+				first = k.now.first
 			}
 		}
 		select {
@@ -139,36 +149,99 @@ func (s *sound) run(ctx context.Context) {
 			return
 		case <-s.wake:
 			if s.route.Load().idle() {
-				now.end()
-				now, retry = nil, nil
-				well()
-			} else if now == nil && retry == nil {
-				start()
+				k.now.end()
+				k.now, k.retry = nil, nil
+				k.well()
+			} else if k.now == nil && k.retry == nil {
+				k.start()
 			}
 		case <-first:
-			well()
+			k.well()
 		case <-ended:
-			switch {
-			case ctx.Err() != nil || s.route.Load().idle():
-			case now.gave():
-				again("sound device stopped; opening it again", now.err)
-			default:
-				broke(cmp.Or(now.err, context.Canceled))
-			}
-			now = nil
-		case <-retry:
-			retry = nil
-			if !s.route.Load().idle() {
-				start()
-			}
+			k.ended()
+		case <-k.retry:
+			k.start()
+		case <-plugged:
+			k.plugged()
 		case c := <-s.changes:
 			var err error
-			now, err = s.change(ctx, now, c.to)
-			if retry = nil; now == nil && !s.route.Load().idle() {
-				retry = time.After(reopenDelay)
+			k.now, err = s.change(ctx, k.now, c.to)
+			if k.retry = nil; k.now == nil && !s.route.Load().idle() {
+				k.again()
 			}
 			c.done <- err
 		}
+	}
+}
+
+// start opens the device in the place of what stands in for it.
+func (k *keeper) start() {
+	k.retry = nil
+	dev, err := k.open(k.device.Load())
+	if err != nil {
+		k.broke(err)
+		return
+	}
+	k.now.end()
+	k.now = k.begin(k.ctx, dev)
+}
+
+// ended is told that the device has ended by itself.
+func (k *keeper) ended() {
+	was := k.now
+	k.now = nil
+	switch {
+	case k.ctx.Err() != nil || k.route.Load().idle():
+	case was.gave():
+		if time.Since(was.since) >= steady {
+			k.delay = firstReopen
+		}
+		k.counts.reopened.Add(1)
+		k.log.Error("sound device stopped; opening it again", "err", was.err, "in", k.delay)
+		k.again()
+	default:
+		k.broke(cmp.Or(was.err, context.Canceled))
+	}
+}
+
+// again tries again after a while. Meanwhile the call goes on in silence: the far side goes on getting packets, and what it
+// says is not kept to be played late.
+func (k *keeper) again() {
+	if k.now == nil && k.device.Load().card {
+		k.now = k.begin(k.ctx, device.Null{})
+		k.now.standIn = true
+	}
+	k.retry = time.After(k.delay)
+	k.delay = min(2*k.delay, lastReopen)
+}
+
+func (k *keeper) broke(err error) {
+	k.log.Error("sound device does not open; trying again", "err", err, "in", k.delay)
+	k.again()
+	if k.broken = true; k.failed != nil {
+		k.failed(err)
+	}
+}
+
+func (k *keeper) well() {
+	if k.broken && k.failed != nil {
+		k.failed(nil)
+	}
+	k.broken = false
+}
+
+// plugged is told that cards came or went. A device that was chosen as "auto" while there was no card gets one now.
+func (k *keeper) plugged() {
+	k.log.Info("the sound cards changed")
+	old := k.device.Load()
+	d := soundDeviceOf(old.capture, old.playback)
+	if k.delay = firstReopen; d.card && !old.card {
+		k.device.Store(d)
+		if k.now != nil {
+			k.start()
+		}
+	} else if k.retry != nil {
+		k.start()
 	}
 }
 
@@ -177,7 +250,7 @@ func (s *sound) change(ctx context.Context, now *running, to *soundDevice) (*run
 	if err := device.Check(to.capture, to.playback); err != nil {
 		return now, err
 	}
-	next, err := to.open()
+	next, err := s.open(to)
 	if err != nil {
 		return now, err
 	}
@@ -203,7 +276,7 @@ func (s *sound) change(ctx context.Context, now *running, to *soundDevice) (*run
 		if now == nil {
 			return nil, err
 		}
-		old, oldErr := s.device.Load().open()
+		old, oldErr := s.open(s.device.Load())
 		if oldErr != nil {
 			return nil, errors.Join(err, oldErr)
 		}
@@ -214,16 +287,19 @@ func (s *sound) change(ctx context.Context, now *running, to *soundDevice) (*run
 
 // running is a device under way.
 type running struct {
-	dev   audio.Duplex
-	stop  context.CancelFunc
-	first chan struct{} // closed with the first frame that was captured
-	ended chan struct{}
-	err   error // once it has ended
+	dev     audio.Duplex
+	standIn bool // silence in the place of a card that is away
+	since   time.Time
+	stop    context.CancelFunc
+	first   chan struct{} // closed with the first frame that was captured
+	ended   chan struct{}
+	err     error // once it has ended
 }
 
 func (s *sound) begin(ctx context.Context, dev audio.Duplex) *running {
-	r := &running{dev: dev, first: make(chan struct{}), ended: make(chan struct{})}
+	r := &running{dev: dev, since: time.Now(), first: make(chan struct{}), ended: make(chan struct{})}
 	ctx, r.stop = context.WithCancel(ctx)
+	s.counts.begin(dev)
 	go func() {
 		defer close(r.ended)
 		r.err = dev.Run(ctx, s, &firstFrame{Sink: s, come: r.first})

@@ -203,6 +203,9 @@ func status(ctx context.Context, e subcommand.Env, args []string) int {
 	fmt.Fprintf(e.Out, "lamp     %s\n", s.Indicator)
 	fmt.Fprintf(e.Out, "mqtt     %s\n", s.MQTT)
 	fmt.Fprintf(e.Out, "sound    %s\n", s.Sound)
+	if counts := s.SoundCounts.String(); counts != "" {
+		fmt.Fprintf(e.Out, "         %s\n", counts)
+	}
 	for _, c := range s.Calls {
 		fmt.Fprintf(e.Out, "call     %s %s %s (%s)\n", c.State, c.Direction, cmp.Or(c.Destination, c.RemoteName, c.RemoteID), c.ID)
 	}
