@@ -132,7 +132,7 @@ func New(opt Options) (*Appliance, error) {
 		a.log.Warn("the volumes that were set are lost; those of the config count", "err", err)
 	}
 	a.sound = newSound(soundDeviceOf(cfg.Audio.Capture, cfg.Audio.Playback), a.log)
-	a.sound.failed, a.sound.watch = a.onSound, device.WatchCards
+	a.sound.failed = a.onSound
 	if cfg.Audio.Processing != "off" {
 		if a.chain, err = dsp.NewChain(dsp.Config{Canceller: a.canceller(), Gain: cfg.Audio.AutoGain}); err != nil {
 			return nil, err
@@ -180,6 +180,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	line.start(base, func(ctx context.Context) { a.line.Run(ctx) })
 	login.start(base, a.keepLogin)
 	network.start(base, a.watchNetwork)
+	a.sound.watch = device.WatchCards
 	sound.start(base, a.sound.run)
 	if a.fleet != nil {
 		a.announce()

@@ -63,7 +63,7 @@ type sound struct {
 	failed func(error)
 	// open opens a device.
 	open func(*soundDevice) (audio.Duplex, error)
-	// watch calls a function at each change of the machine's sound cards, until its context ends.
+	// watch calls a function at each change of the machine's sound cards, until its context ends; newSound's tells of none.
 	watch func(context.Context, func())
 
 	counts  counts
