@@ -1,5 +1,5 @@
-// Package indicator decides what the light shows. It is a pure function of the appliance's state: nothing in call or
-// network code ever switches a light.
+// Package indicator decides what the light shows, and drives it. What it shows is a pure function of the appliance's
+// state: nothing in call or network code ever switches a light.
 package indicator
 
 import (
@@ -17,6 +17,13 @@ type State struct {
 	Ringing       bool // a call rings, here or there
 	Talking       bool // a call is active
 	Muted         bool // the microphone is off
+	Reset         Reset
+}
+
+// Reset is a button that is held to reset the device.
+type Reset struct {
+	Held bool
+	Left time.Duration // in whole seconds; at 0 it is time to let go
 }
 
 // Colour of the light.
@@ -74,8 +81,19 @@ var rules = []struct {
 	{func(State) bool { return true }, Pattern{"idle", White, 5 * time.Second, 2, "ready"}},
 }
 
+// countDown is shown on top of all else: it blinks faster from second to second.
+func countDown(left time.Duration) Pattern {
+	if left <= 0 {
+		return Pattern{"reset", White, 100 * time.Millisecond, 50, "let the button go now, and the device is reset; hold it, and all stays"}
+	}
+	return Pattern{"reset-" + left.String(), Red, 150*time.Millisecond + left/10, 30, "reset in " + left.String() + ": let the button go, and all stays"}
+}
+
 // For gives the pattern that s calls for.
 func For(s State) Pattern {
+	if s.Reset.Held {
+		return countDown(s.Reset.Left)
+	}
 	for _, r := range rules {
 		if r.when(s) {
 			return r.Pattern

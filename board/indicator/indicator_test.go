@@ -38,22 +38,33 @@ func TestPriority(t *testing.T) {
 		if got := For(s).Name; got != want {
 			t.Errorf("%+v shows %s, want %s", s, got, want)
 		}
+		s.Reset = Reset{Held: true, Left: 3 * time.Second}
+		if got := For(s).Name; got != "reset-3s" {
+			t.Errorf("the count-down is hidden by %s", got)
+		}
 	}
 	type look struct {
 		period time.Duration
 		duty   int
 	}
 	names, looks := map[string]bool{}, map[look]string{}
+	var all []Pattern
 	for _, r := range rules {
-		if names[r.Name] || r.Meaning == "" || r.Colour == "" || r.Duty < 1 || r.Duty > 100 {
-			t.Errorf("pattern %+v", r.Pattern)
+		all = append(all, r.Pattern)
+	}
+	for left := range 6 {
+		all = append(all, countDown(time.Duration(left)*time.Second))
+	}
+	for _, p := range all {
+		if names[p.Name] || p.Meaning == "" || rgb[p.Colour] == [3]bool{} || p.Duty < 1 || p.Duty > 100 {
+			t.Errorf("pattern %+v", p)
 		}
-		names[r.Name] = true
-		l := look{r.Period, r.Duty}
+		names[p.Name] = true
+		l := look{p.Period, p.Duty}
 		if other, taken := looks[l]; taken {
-			t.Errorf("without colour %s looks like %s", r.Name, other)
+			t.Errorf("without colour %s looks like %s", p.Name, other)
 		}
-		looks[l] = r.Name
+		looks[l] = p.Name
 	}
 }
 
