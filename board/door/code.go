@@ -101,7 +101,7 @@ func (c *Config) find(way Way, digits string) (Code, bool) {
 type Hours struct {
 	From, Until time.Time // wall clock; zero: no limit
 	Days        []time.Weekday
-	// Begin and End are times of the day, by the location of the time asked for; equal: the whole day. End before Begin is
+	// Begin and End are times of the day, by the location of the time asked for. An End that is not after Begin is
 	// that of the next day, and Days are those of Begin.
 	Begin, End time.Duration
 }
@@ -128,10 +128,7 @@ func (h Hours) refuse(now time.Time, clockGood bool) Reason {
 func (h Hours) on(now time.Time) bool {
 	at := time.Duration(now.Hour())*time.Hour + time.Duration(now.Minute())*time.Minute + time.Duration(now.Second())*time.Second
 	today, yesterday := now.Weekday(), (now.Weekday()+6)%7
-	switch {
-	case h.Begin == h.End:
-		return h.day(today)
-	case h.Begin < h.End:
+	if h.Begin < h.End {
 		return at >= h.Begin && at < h.End && h.day(today)
 	}
 	return at >= h.Begin && h.day(today) || at < h.End && h.day(yesterday)

@@ -205,7 +205,7 @@ func (s *State) try(c *Config, e *entry, t *tries, digits string, barred Reason,
 
 // lockout is how long the nth one lasts, from 1.
 func lockout(first time.Duration, n int) time.Duration {
-	for ; n > 1 && first < lockoutMost; n-- {
+	for range min(n-1, 12) { // from a second to more than an hour
 		first *= 2
 	}
 	return min(first, lockoutMost)

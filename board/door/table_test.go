@@ -176,8 +176,8 @@ func TestEveryWayToTheDoor(t *testing.T) {
 			},
 		}
 		for _, way := range []string{"placed", "inbound", "keypad", "exit", "socket", "fleet"} {
-			for _, caller := range []string{"+15550100", "+15551234567", "+155512", "15550100", "+155501001", "*", ""} {
-				for _, code := range []string{"1111", "2222", "3333", "4444", "111", "11111", "1112", "", "11*11", "11111111111111111111"} {
+			for _, caller := range []string{"+15550100", "+15551234567", "+155512", "+155501001", ""} {
+				for _, code := range []string{"1111", "2222", "3333", "4444", "11111", "1112", "", "11*11"} {
 					for _, tamper := range []string{"none", "open", "recent", "restarted", "over"} {
 						for _, tries := range []string{"none", "call", "way", "over"} {
 							for bits := range 16 {

@@ -61,6 +61,7 @@ func (c *Config) problems() Problems {
 	}
 	k.mqtt(c.MQTT)
 	k.oneOf("board.profile", c.Board.Profile, "sim")
+	k.door(c.Door)
 	k.required("control.socket", c.Control.Socket)
 	k.span("report.interval", c.Report.Interval, time.Second, time.Minute)
 	if c.Report.FlushInterval != 0 {

@@ -30,7 +30,7 @@ func (d *Duration) UnmarshalText(b []byte) error {
 }
 
 // Config is the whole file. Every value has a default; see default.toml for what each means. The path tag marks
-// what is relative to the file: "file" a path, "wav" the path in "wav:PATH".
+// what is relative to the file: "file" a path, "wav" the path in "wav:PATH", "line" that in "file:PATH".
 type Config struct {
 	Device    Device    `toml:"device"`
 	Line      Line      `toml:"line"`
@@ -42,6 +42,7 @@ type Config struct {
 	ICE       ICE       `toml:"ice"`
 	MQTT      MQTT      `toml:"mqtt"`
 	Board     Board     `toml:"board"`
+	Door      Door      `toml:"door"`
 	Control   Control   `toml:"control"`
 	Report    Report    `toml:"report"`
 	Log       Log       `toml:"log"`

@@ -54,6 +54,8 @@ func refused(t *testing.T, path string) []string {
 	return strings.Split(strings.ReplaceAll(err.Error(), filepath.Dir(path)+"/", ""), "\n")
 }
 
+const relay = "[[door.relays]]\nname = 'door'\nline = 'GPIO5'\n"
+
 const credentials = "[line]\ntoken_file = 'door1.jwt'\n"
 
 func TestFileIsReadAndPathsAreRelativeToIt(t *testing.T) {
@@ -182,6 +184,68 @@ trickle = true
 	}
 	if c, err = Load(write(t, string(encoded))); err != nil || !reflect.DeepEqual(c, want) {
 		t.Errorf("encoded and back: %+v, %v from\n%s", c, err, encoded)
+	}
+}
+
+func TestDoor(t *testing.T) {
+	path := write(t, credentials+`[door]
+allow_from = ["+1555*", "concierge"]
+exit_line = "!GPIO6"
+fleet_opens = false
+[[door.relays]]
+name = "door"
+line = "file:relay"
+lock = "fail-safe"
+active_low = true
+[[door.relays]]
+name = "gate"
+line = "GPIO5"
+pulse = "40s"
+delay = "2s"
+[[door.codes]]
+name = "cleaner"
+relay = "gate"
+code_file = "cleaner.code"
+ways = ["keypad"]
+from = "2026-11-22"
+until = "2026-11-30"
+days = ["mon", "sun"]
+begin = "22:00"
+end = "06:30"
+`)
+	c, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default().Door
+	want.AllowFrom, want.ExitLine, want.FleetOpens = []string{"+1555*", "concierge"}, "!GPIO6", false
+	want.Relays = []DoorRelay{
+		{Name: "door", Line: "file:" + filepath.Join(filepath.Dir(path), "relay"), Lock: LockSafe, ActiveLow: true},
+		{Name: "gate", Line: "GPIO5", Pulse: Duration(40 * time.Second), Delay: Duration(2 * time.Second)},
+	}
+	want.Codes = []DoorCode{{
+		Name: "cleaner", Relay: "gate", CodeFile: filepath.Join(filepath.Dir(path), "cleaner.code"), Ways: []string{WayKeypad},
+		From: "2026-11-22", Until: "2026-11-30", Days: []string{"mon", "sun"}, Begin: "22:00", End: "06:30",
+	}}
+	if !reflect.DeepEqual(c.Door, want) {
+		t.Errorf("got  %+v\nwant %+v", c.Door, want)
+	}
+	for i, want := range [][3]time.Duration{{3 * time.Second, 0, 30 * time.Second}, {40 * time.Second, 2 * time.Second, 40 * time.Second}} {
+		if pulse, delay, on := c.Door.Relays[i].Times(); [3]time.Duration{pulse, delay, on} != want {
+			t.Errorf("relay %d: %s, %s, %s; want %v", i, pulse, delay, on, want)
+		}
+	}
+	day := func(d int) time.Time { return time.Date(2026, 11, d, 0, 0, 0, 0, time.Local) }
+	hours := DoorHours{day(22), day(31), []time.Weekday{time.Monday, time.Sunday}, 22 * time.Hour, 6*time.Hour + 30*time.Minute}
+	if got := c.Door.Codes[0].Hours(); !reflect.DeepEqual(got, hours) {
+		t.Errorf("got %+v, want %+v", got, hours)
+	}
+	moment := DoorCode{From: "2026-11-22T08:00:00Z", Until: "2026-11-22T10:00:00+01:00"}.Hours()
+	if moment.From.Unix() != 1795334400 || moment.Until.Sub(moment.From) != time.Hour {
+		t.Errorf("%+v", moment)
+	}
+	if got := (DoorCode{}).Hours(); !reflect.DeepEqual(got, DoorHours{}) {
+		t.Errorf("no limits: %+v", got)
 	}
 }
 
@@ -315,6 +379,32 @@ func TestProblemsOneByOne(t *testing.T) {
 		"timeout of nothing":  {credentials + "ring_timeout='0s'", "door1.toml:3:1: line.ring_timeout must be from 1s to 1h, not 0s"},
 		"ice scheme":          {credentials + "[[ice.servers]]\nurls=['turn://a']\nusername='a'\ncredential_file='b'", `door1.toml:4:1: ice.servers[0].urls has "turn://a"; write stun:HOST`},
 		"mqtt scheme":         {credentials + "[mqtt]\nurl='tcp://a'", `door1.toml:4:1: mqtt.url must be mqtts://HOST or mqtt://HOST, not "tcp://a"`},
+		"relay without line":  {credentials + "[[door.relays]]\nname='a'", "door1.toml:3:8: door.relays[0].line must not be empty"},
+		"relay twice":         {credentials + "[[door.relays]]\nname='a'\nline='x'\n[[door.relays]]\nname='a'\nline='y'", `door.relays[1].name "a" is taken by another relay`},
+		"line twice":          {credentials + "[door]\nexit_line='!x'\n[[door.relays]]\nname='a'\nline='x'", `door1.toml:4:1: door.exit_line "x" is taken already`},
+		"lock":                {credentials + "[[door.relays]]\nname='a'\nline='x'\nlock='strong'", `door.relays[0].lock must be fail-secure or fail-safe, not "strong"`},
+		"pulse":               {credentials + "[[door.relays]]\nname='a'\nline='x'\npulse='1h'\nmax_on='1h'", "door.relays[0].pulse must be from 50ms to 10m, not 1h0m0s"},
+		"max on":              {credentials + "[[door.relays]]\nname='a'\nline='x'\npulse='10s'\nmax_on='5s'", "door.relays[0].max_on must not be shorter than pulse, 10s"},
+		"delay":               {credentials + "[[door.relays]]\nname='a'\nline='x'\ndelay='-1s'", "door.relays[0].delay must be from 0s to 1m, not -1s"},
+		"everybody":           {credentials + "[door]\nallow_from=['*']", `door.allow_from[0] must be a number, or the beginning of one, as "+1555*"; "*" would be everybody`},
+		"tries":               {credentials + "[door]\ntries=0", "door.tries must be from 1 to 10, not 0"},
+		"lockout":             {credentials + "[door]\nlockout='0s'", "door.lockout must be from 1s to 1h, not 0s"},
+		"tamper block":        {credentials + "[door]\ntamper_block='0s'", "door.tamper_block must be from 1s to 24h, not 0s"},
+		"open too long":       {credentials + "[door]\nopen_too_long='2h'", "door.open_too_long must be from 1s to 1h, not 2h0m0s"},
+		"contact alone":       {credentials + "[door]\ncontact_line='x'", "door.contact_line needs a relay: add one under [[door.relays]]"},
+		"exit relay":          {credentials + "[door]\nexit_relay='x'", `door.exit_relay must be the name of one of door.relays, not "x"`},
+		"code alone":          {credentials + "[[door.codes]]\nname='a'\ncode_file='c'", "door.codes[0].relay is missing: add one under [[door.relays]]"},
+		"code's relay":        {credentials + relay + "[[door.codes]]\nname='a'\ncode_file='c'\nrelay='x'", `door.codes[0].relay must be the name of one of door.relays, not "x"`},
+		"code's file":         {credentials + relay + "[[door.codes]]\nname='a'", "door.codes[0].code_file must not be empty"},
+		"code twice":          {credentials + relay + "[[door.codes]]\nname='a'\ncode_file='c'\n[[door.codes]]\nname='a'\ncode_file='c'", `door.codes[1].name "a" is taken by another code`},
+		"code's way":          {credentials + relay + "[[door.codes]]\nname='a'\ncode_file='c'\nways=['sms']", `door.codes[0].ways[0] must be dtmf or keypad, not "sms"`},
+		"code's days":         {credentials + relay + "[[door.codes]]\nname='a'\ncode_file='c'\ndays=['x']", "door.codes[0].days[0] must be sun or mon"},
+		"code's from":         {credentials + relay + "[[door.codes]]\nname='a'\ncode_file='c'\nfrom='x'", `door.codes[0].from must be a day`},
+		"code's until":        {credentials + relay + "[[door.codes]]\nname='a'\ncode_file='c'\nuntil='x'", `door.codes[0].until must be a day`},
+		"code never":          {credentials + relay + "[[door.codes]]\nname='a'\ncode_file='c'\nfrom='2026-11-23'\nuntil='2026-11-22'", "door.codes[0].until must come after from"},
+		"code's begin":        {credentials + relay + "[[door.codes]]\nname='a'\ncode_file='c'\nend='08:00'", `door.codes[0].begin must be a time of day, as "22:30", not ""`},
+		"code's end":          {credentials + relay + "[[door.codes]]\nname='a'\ncode_file='c'\nbegin='08:00'\nend='8h'", `door.codes[0].end must be a time of day, as "22:30", not "8h"`},
+		"code all day":        {credentials + relay + "[[door.codes]]\nname='a'\ncode_file='c'\nbegin='08:00'\nend='08:00'", "door.codes[0].end must not be the same as begin"},
 		"mqtt user":           {credentials + "[mqtt]\nurl='mqtt://a'\npassword_file='b'", "door1.toml:3:2: mqtt.username is missing: mqtt.password_file is set"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -119,15 +119,15 @@ func setText(f field, text, dir string) error {
 	return fmt.Errorf("%q is not %s", text, wanted(f.Value))
 }
 
-// absolute makes a path, or the path in "wav:PATH", absolute from dir; kind is the path tag.
+// scheme is what stands before the path, by the path tag.
+var scheme = map[string]string{"wav": "wav:", "line": "file:"}
+
+// absolute makes a path, or the path in "wav:PATH" or "file:PATH", absolute from dir; kind is the path tag.
 func absolute(text, kind, dir string) string {
-	prefix := ""
-	if kind == "wav" {
-		var ok bool
-		if text, ok = strings.CutPrefix(text, "wav:"); !ok {
-			return text
-		}
-		prefix = "wav:"
+	prefix := scheme[kind]
+	text, ok := strings.CutPrefix(text, prefix)
+	if !ok {
+		return text
 	}
 	if kind == "" || text == "" || filepath.IsAbs(text) {
 		return prefix + text
