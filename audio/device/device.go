@@ -120,6 +120,9 @@ func OpenCard(capture, playback string) (*Card, error) {
 	if name, ok := strings.CutPrefix(playback, "card:"); ok {
 		c.Playback = namedPCM(cards, name, playing)
 	}
+	if c.Capture == "" || c.Playback == "" {
+		return nil, fmt.Errorf("capture %q and playback %q do not name sound cards; say auto or card:NAME", capture, playback)
+	}
 	return c, nil
 }
 
