@@ -163,7 +163,11 @@ type write struct {
 	b  []byte
 }
 
+// view is what is read: of the disk, or of the cache before it.
 func (d *disk) view() []byte {
+	if len(d.dirty) == 0 {
+		return d.durable
+	}
 	b := bytes.Clone(d.durable)
 	for _, w := range d.dirty {
 		copy(b[w.at:], w.b)
@@ -192,7 +196,7 @@ func (d *disk) Sync() error {
 	if d.stuck >= 0 {
 		keep = d.durable[d.stuck]
 	}
-	d.durable, d.dirty = d.view(), nil
+	d.durable, d.dirty = d.view(), nil // in a place of its own, if anything was dirty
 	if d.stuck >= 0 {
 		d.durable[d.stuck] = keep
 	}

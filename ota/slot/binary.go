@@ -1,0 +1,209 @@
+package slot
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Binary is boot control where only our program is swapped, on somebody else's system:
+//
+//	DIR/a/sidetone, DIR/b/sidetone   the two versions
+//	DIR/current                      a link to a or b: what is started
+//	DIR/trial                        is there while current is on trial: which slot comes back, and the starts so far
+//
+// What starts it is Guard, in the program that the package installed and that no update touches: it goes back when a
+// version on trial does not stay up.
+type Binary struct {
+	Dir     string
+	Program string       // name of the program's file in its slot
+	Restart func() error // ends this program so that the service manager starts it again
+}
+
+// maxStarts of a version on trial, before Guard goes back.
+const maxStarts = 3
+
+type trial struct {
+	Back   string `json:"back"`
+	Starts int    `json:"starts"`
+}
+
+// Status reads the link, and whether there is a trial.
+func (c Binary) Status() (Status, error) {
+	s, t, err := c.read()
+	s.Trial = t != nil
+	return s, err
+}
+
+func (c Binary) read() (Status, *trial, error) {
+	running, err := os.Readlink(filepath.Join(c.Dir, "current"))
+	if err != nil {
+		return Status{}, nil, err
+	}
+	s := Status{Running: running, Other: "a"}
+	switch running {
+	case "a":
+		s.Other = "b"
+	case "b":
+	default:
+		return s, nil, fmt.Errorf("%s/current leads to %s, which is neither a nor b", c.Dir, running)
+	}
+	b, err := os.ReadFile(filepath.Join(c.Dir, "trial"))
+	if errors.Is(err, os.ErrNotExist) {
+		return s, nil, nil
+	}
+	if err != nil {
+		return s, nil, err
+	}
+	var t trial
+	if json.Unmarshal(b, &t) != nil || t.Back != "a" && t.Back != "b" {
+		t = trial{Back: s.Other, Starts: maxStarts} // spoilt: it counts as used up
+	}
+	if t.Back == running {
+		return s, nil, nil // the trial was noted, but a cut came before the link was changed
+	}
+	return s, &t, nil
+}
+
+// Open opens the program's file in the other slot.
+func (c Binary) Open() (Device, error) {
+	s, err := c.Status()
+	if err != nil {
+		return nil, err
+	}
+	path := c.path(s.Other)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o755)
+	if errors.Is(err, unix.ETXTBSY) { // somebody runs it still, and keeps what he has
+		if err = os.Remove(path); err == nil {
+			f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o755)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return file{device{f}}, nil
+}
+
+func (c Binary) path(slot string) string { return filepath.Join(c.Dir, slot, c.Program) }
+
+// file is a slot that grows: it has room for what the disk has room for.
+type file struct{ device }
+
+func (f file) Size() (int64, error) {
+	var s unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &s); err != nil {
+		return 0, err
+	}
+	return int64(s.Bavail) * int64(s.Bsize), nil
+}
+
+// Try notes the trial, changes the link, and restarts.
+func (c Binary) Try() error {
+	s, t, err := c.read()
+	if err != nil {
+		return err
+	}
+	if t != nil {
+		return errors.New("this version is on trial itself")
+	}
+	if err := c.note(trial{Back: s.Running}); err != nil {
+		return err
+	}
+	if err := c.link(s.Other); err != nil {
+		return err
+	}
+	return c.Restart()
+}
+
+// Commit ends the trial.
+func (c Binary) Commit() error {
+	_, t, err := c.read()
+	if err != nil {
+		return err
+	}
+	if t == nil {
+		return ErrNoTrial
+	}
+	return c.forget()
+}
+
+// Revert changes the link back, and restarts.
+func (c Binary) Revert() error {
+	_, t, err := c.read()
+	if err != nil {
+		return err
+	}
+	if t == nil {
+		return ErrNoTrial
+	}
+	if err := errors.Join(c.link(t.Back), c.forget()); err != nil {
+		return err
+	}
+	return c.Restart()
+}
+
+// Guard says which program to start now. It counts the starts of a version on trial, and goes back when there were
+// enough of them.
+func (c Binary) Guard() (program string, err error) {
+	s, t, err := c.read()
+	if err != nil {
+		return "", err
+	}
+	if t == nil {
+		return c.path(s.Running), nil
+	}
+	if t.Starts >= maxStarts {
+		return c.path(t.Back), errors.Join(c.link(t.Back), c.forget())
+	}
+	t.Starts++
+	return c.path(s.Running), c.note(*t)
+}
+
+func (c Binary) note(t trial) error {
+	b, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	temp := filepath.Join(c.Dir, ".trial")
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return errors.Join(os.Rename(temp, filepath.Join(c.Dir, "trial")), c.sync())
+}
+
+func (c Binary) forget() error {
+	return errors.Join(os.Remove(filepath.Join(c.Dir, "trial")), c.sync())
+}
+
+// link changes current in one step.
+func (c Binary) link(slot string) error {
+	temp := filepath.Join(c.Dir, ".current")
+	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.Symlink(slot, temp); err != nil {
+		return err
+	}
+	return errors.Join(os.Rename(temp, filepath.Join(c.Dir, "current")), c.sync())
+}
+
+// sync has the directory's names on the disk.
+func (c Binary) sync() error {
+	d, err := os.Open(c.Dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,112 @@
+package slot
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func newBinary(t *testing.T) (Binary, *int) {
+	dir := t.TempDir()
+	for _, slot := range []string{"a", "b"} {
+		if err := errors.Join(os.Mkdir(filepath.Join(dir, slot), 0o755), os.WriteFile(filepath.Join(dir, slot, "sidetone"), []byte(slot), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("a", filepath.Join(dir, "current")); err != nil {
+		t.Fatal(err)
+	}
+	restarts := new(int)
+	return Binary{Dir: dir, Program: "sidetone", Restart: func() error { *restarts++; return nil }}, restarts
+}
+
+// starts gives the slot that Guard starts.
+func (c Binary) starts(t *testing.T) string {
+	t.Helper()
+	path, err := c.Guard()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Base(filepath.Dir(path))
+}
+
+func TestBinary(t *testing.T) {
+	c, restarts := newBinary(t)
+	if s, err := c.Status(); err != nil || s != (Status{Running: "a", Other: "b"}) || c.starts(t) != "a" {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	if err := errors.Join(c.Commit(), c.Revert()); !errors.Is(err, ErrNoTrial) {
+		t.Error(err)
+	}
+	dev, err := c.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	room, err := dev.Size()
+	if err != nil || room < 1<<20 {
+		t.Errorf("room for %d bytes, %v", room, err)
+	}
+	if err := errors.Join(second(dev.WriteAt([]byte("new"), 0)), dev.Sync(), dev.DropCache(), dev.Close()); err != nil {
+		t.Error(err)
+	}
+	if err := c.Try(); err != nil || *restarts != 1 {
+		t.Fatal(err)
+	}
+	if s, err := c.Status(); err != nil || s != (Status{Running: "b", Other: "a", Trial: true}) || c.starts(t) != "b" {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	if c.Try() == nil {
+		t.Error("a trial in a trial")
+	}
+	if err := c.Revert(); err != nil || *restarts != 2 || c.starts(t) != "a" {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.Try(), c.Commit()); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := c.Status(); err != nil || s != (Status{Running: "b", Other: "a"}) {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// A version that never stays up is given up after its starts.
+func TestBinaryCrashLoop(t *testing.T) {
+	c, _ := newBinary(t)
+	if err := c.Try(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for range 5 {
+		got = append(got, c.starts(t))
+	}
+	if s := strings.Join(got, ""); s != "bbbaa" {
+		t.Errorf("started %s", s)
+	}
+	if s, err := c.Status(); err != nil || s.Trial {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// What a cut can leave behind: the trial is noted, but the link is not changed; the note is spoilt.
+func TestBinaryCuts(t *testing.T) {
+	c, _ := newBinary(t)
+	note := filepath.Join(c.Dir, "trial")
+	_ = os.WriteFile(note, []byte(`{"back":"a","starts":0}`), 0o600)
+	if s, err := c.Status(); err != nil || s.Trial || c.starts(t) != "a" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if err := c.Try(); err != nil {
+		t.Error(err)
+	}
+	_ = os.WriteFile(note, []byte(`{"ba`), 0o600)
+	if got := c.starts(t); got != "a" {
+		t.Errorf("a spoilt note: started %s", got)
+	}
+	_ = os.Remove(filepath.Join(c.Dir, "current"))
+	_ = os.Symlink("elsewhere", filepath.Join(c.Dir, "current"))
+	if _, err := c.Guard(); err == nil || !strings.Contains(err.Error(), "neither a nor b") {
+		t.Error(err)
+	}
+}
