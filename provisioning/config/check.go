@@ -25,12 +25,16 @@ const (
 	maxHeader    = 1024 // bytes of name and value: SIP proxies cut longer ones
 	maxDelay     = time.Minute
 	maxCall      = 24 * time.Hour
+	maxDebounce  = 200 * time.Millisecond // a finger is not much slower
 )
 
 var (
 	name   = regexp.MustCompile(`^[a-z0-9-]+$`)
 	header = regexp.MustCompile(`^[Xx]-[A-Za-z0-9._-]+$`)
 )
+
+// What press, double and long may do. A reset wants a hold that is counted down.
+var actions = []string{ActionCall, ActionAnswer, ActionHangup, ActionMute}
 
 // Codecs that audio.codecs may name.
 var codecs = []string{"opus", "pcmu", "pcma"}
@@ -61,6 +65,7 @@ func (c *Config) problems() Problems {
 	}
 	k.mqtt(c.MQTT)
 	k.oneOf("board.profile", c.Board.Profile, "sim")
+	k.led(c.Board.LED)
 	k.door(c.Door)
 	k.required("control.socket", c.Control.Socket)
 	k.span("report.interval", c.Report.Interval, time.Second, time.Minute)
@@ -188,7 +193,7 @@ func (k *checker) quiet(q Quiet) {
 }
 
 func (k *checker) buttons(buttons []Button) {
-	names, keys := map[string]bool{}, map[string]bool{}
+	names, keys, lines := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for i, b := range buttons {
 		at := index("buttons", i)
 		k.name(at+".name", b.Name)
@@ -206,7 +211,40 @@ func (k *checker) buttons(buttons []Button) {
 			}
 			keys[b.Key] = true
 		}
-		k.targets(at, b)
+		if b.Line != "" && lines[b.Line] {
+			k.add(at+".line", "%q is taken by another button", b.Line)
+		}
+		lines[b.Line] = true
+		if b.Bias != "" {
+			k.oneOf(at+".bias", b.Bias, "pull-up", "pull-down", "disabled")
+		}
+		if b.Debounce != 0 {
+			k.span(at+".debounce", b.Debounce, time.Millisecond, maxDebounce)
+		}
+		for _, g := range []struct{ gesture, action string }{{"press", b.Press}, {"double", b.Double}, {"long", b.Long}} {
+			if g.action != "" {
+				k.oneOf(at+"."+g.gesture, g.action, actions...)
+			}
+		}
+		if b.Hold != "" {
+			k.oneOf(at+".hold", b.Hold, ActionReset)
+		}
+		if b.Calls() || b.Target != "" || len(b.Targets) > 0 {
+			k.targets(at, b)
+		}
+	}
+}
+
+func (k *checker) led(l LED) {
+	rgb := []struct{ key, line string }{{"red", l.RGB.Red}, {"green", l.RGB.Green}, {"blue", l.RGB.Blue}}
+	if l.RGB == (RGB{}) {
+		return
+	}
+	if l.Line != "" {
+		k.add("board.led.line", "must be empty when board.led.rgb is set: a lamp has one light or three")
+	}
+	for _, c := range rgb {
+		k.required("board.led.rgb."+c.key, c.line)
 	}
 }
 

@@ -4,6 +4,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -105,10 +106,18 @@ type Param struct {
 	Value string `toml:"value"`
 }
 
-// Button is one button and whom it calls: Target alone, or Targets after one another.
+// Button is one button, what its gestures do, and whom it calls: Target alone, or Targets after one another.
 type Button struct {
 	Name      string   `toml:"name"`
 	Key       string   `toml:"key"`        // of board profile sim: the key in the terminal
+	Line      string   `toml:"line"`       // the GPIO line: its name, or CHIP:OFFSET
+	ActiveLow bool     `toml:"active_low"` // pressed, the line is low
+	Bias      string   `toml:"bias"`       // pull-up | pull-down | disabled; "": as it is
+	Debounce  Duration `toml:"debounce"`   // 0: DefaultDebounce
+	Press     string   `toml:"press"`      // one of the actions; "" is ActionCall
+	Double    string   `toml:"double"`     // one of the actions; "": there is no such gesture; so Long and Hold
+	Long      string   `toml:"long"`
+	Hold      string   `toml:"hold"`       // ActionReset
 	Target    string   `toml:"target"`     // destination
 	Targets   []string `toml:"targets"`    // destinations
 	Mode      string   `toml:"mode"`       // sequence | first; "" is sequence
@@ -119,11 +128,28 @@ type Button struct {
 	AfterDoor Duration `toml:"after_door"` // an answered call ends so long after the door was opened; 0: it goes on
 }
 
+// What a button's gesture does.
+const (
+	ActionCall   = "call"   // answers what rings; else ends what is under way; else calls the targets
+	ActionAnswer = "answer" // answers what rings
+	ActionHangup = "hangup" // ends the last call, or what a button calls
+	ActionMute   = "mute"   // switches the microphone of all calls
+	ActionReset  = "reset"  // makes the device forget what it has learnt since it was set up
+)
+
+// DefaultDebounce is how long a button's contact must rest to count.
+const DefaultDebounce = 10 * time.Millisecond
+
 // Modes of a button.
 const (
 	ModeSequence = "sequence" // one after another
 	ModeFirst    = "first"    // all at once; who answers first has the call
 )
+
+// Calls tells whether a gesture of the button calls its targets.
+func (b Button) Calls() bool {
+	return b.Press == "" || slices.Contains([]string{b.Press, b.Double, b.Long}, ActionCall)
+}
 
 // Plan is what a press does, with every default filled in.
 type Plan struct {
@@ -210,9 +236,24 @@ type MQTT struct {
 	StatsLive    bool   `toml:"stats_live"`
 }
 
-// Board names the board profile.
+// Board names the board profile, and what is wired otherwise.
 type Board struct {
 	Profile string `toml:"profile"` // sim
+	LED     LED    `toml:"led"`
+}
+
+// LED is the lamp: one light, or an RGB one; or neither.
+type LED struct {
+	Line      string `toml:"line"`       // the GPIO line, or led:NAME for one of the kernel's LEDs
+	ActiveLow bool   `toml:"active_low"` // the GPIO lines of all lights are low when lit
+	RGB       RGB    `toml:"rgb"`
+}
+
+// RGB is a lamp of three lights; each as LED.Line.
+type RGB struct {
+	Red   string `toml:"red"`
+	Green string `toml:"green"`
+	Blue  string `toml:"blue"`
 }
 
 // Control is the local control socket.

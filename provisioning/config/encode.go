@@ -23,7 +23,7 @@ func (c *Config) Encode() ([]byte, error) {
 
 type encoder struct{ bytes.Buffer }
 
-// table writes what differs between v and its default: first a table's own keys, then the lists of tables in it.
+// table writes what differs between v and its default: first a table's own keys, then the tables in it.
 func (e *encoder) table(path string, v, def reflect.Value) error {
 	if isTables(v) {
 		for i := range v.Len() {
@@ -39,7 +39,7 @@ func (e *encoder) table(path string, v, def reflect.Value) error {
 	}
 	defaults := fields(def)
 	for i, f := range fields(v) {
-		if isTables(f.Value) {
+		if f.Kind() == reflect.Struct || isTables(f.Value) {
 			if err := e.table(path+"."+f.key, f.Value, defaults[i].Value); err != nil {
 				return err
 			}
@@ -65,7 +65,7 @@ func (e *encoder) keys(heading string, always bool, v, def reflect.Value) error 
 	}
 	for i, f := range fields(v) {
 		none := f.kept && f.Len() == 0 && !f.IsNil() // which [[…]] cannot say
-		if isTables(f.Value) && !none || reflect.DeepEqual(f.Interface(), defaults[i].Interface()) {
+		if f.Kind() == reflect.Struct || isTables(f.Value) && !none || reflect.DeepEqual(f.Interface(), defaults[i].Interface()) {
 			continue
 		}
 		line, err := toml.Marshal(map[string]any{f.key: f.Interface()})

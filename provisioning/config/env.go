@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// envPrefix begins the variables that override the file: SIDETONE_<SECTION>_<KEY>.
+// envPrefix begins the variables that override the file: SIDETONE_<SECTION>_<KEY>, with each table's name on the way.
 const envPrefix = "SIDETONE_"
 
-// variable gives the name of the environment variable for section.key.
+// variable gives the name of the environment variable for a key's dotted path.
 func variable(path string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
 }
@@ -21,22 +21,18 @@ func (l *loader) override(environ []string, dir string) {
 	}
 	targets := map[string]target{}
 	var names, sections, lists []string
-	for _, section := range fields(reflect.ValueOf(l.config).Elem()) {
+	root := reflect.ValueOf(l.config).Elem()
+	for _, section := range fields(root) {
 		sections = append(sections, variable(section.key)+"_")
-		if section.Kind() == reflect.Slice {
-			lists = append(lists, section.key)
-			continue
-		}
-		for _, f := range fields(section.Value) {
-			path := section.key + "." + f.key
-			if f.isScalar() {
-				targets[variable(path)] = target{path, f}
-				names = append(names, strings.ToLower(variable(path)))
-			} else {
-				lists = append(lists, path)
-			}
-		}
 	}
+	walk("", root, func(path string, f field) {
+		if f.Kind() == reflect.Slice {
+			lists = append(lists, path)
+			return
+		}
+		targets[variable(path)] = target{path, f}
+		names = append(names, strings.ToLower(variable(path)))
+	})
 	for _, entry := range environ {
 		name, text, _ := strings.Cut(entry, "=")
 		if !strings.HasPrefix(name, envPrefix) {

@@ -26,22 +26,25 @@ func fields(table reflect.Value) []field {
 	return all
 }
 
-// isScalar tells what one environment variable can hold.
-func (f field) isScalar() bool { return f.Kind() != reflect.Struct && f.Kind() != reflect.Slice }
-
-// scalarPaths lists all section.key of the file that hold one value.
-func scalarPaths() []string {
-	var paths []string
-	for _, section := range fields(reflect.ValueOf(Default()).Elem()) {
-		if section.Kind() != reflect.Struct {
-			continue
-		}
-		for _, f := range fields(section.Value) {
-			if f.isScalar() {
-				paths = append(paths, section.key+"."+f.key)
-			}
+// walk shows each all keys that are no tables, those of tables in the table too; lists are not looked into.
+func walk(path string, table reflect.Value, each func(path string, f field)) {
+	for _, f := range fields(table) {
+		if at := join(path, f.key); f.Kind() == reflect.Struct {
+			walk(at, f.Value, each)
+		} else {
+			each(at, f)
 		}
 	}
+}
+
+// scalarPaths lists the dotted paths of all keys that hold one value.
+func scalarPaths() []string {
+	var paths []string
+	walk("", reflect.ValueOf(Default()).Elem(), func(path string, f field) {
+		if f.Kind() != reflect.Slice {
+			paths = append(paths, path)
+		}
+	})
 	return paths
 }
 
