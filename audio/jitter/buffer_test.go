@@ -196,6 +196,20 @@ func TestWaitsForRedundancy(t *testing.T) {
 	}
 }
 
+// The last of several lost in a row is recovered, too, whatever was made up before it.
+func TestRedundancyEndsABurst(t *testing.T) {
+	p := player{b: New(Config{}), codes: true, trace: schedule(3000, func(i int) time.Duration {
+		if i%40 >= 30 && i%40 < 35 || i%40 == 7 {
+			return -1
+		}
+		return 30 * ms
+	})}
+	p.play(20 * time.Second)
+	if o := p.play(52 * time.Second); o.lost != 40*4*960 || o.fec != 80*960 {
+		t.Errorf("of 40 bursts of 5, concealed %d frames, recovered %d with the 40 lost alone", o.lost/960, o.fec/960)
+	}
+}
+
 func TestAnotherStream(t *testing.T) {
 	change := map[string]func(*rtp.Packet){
 		"SSRC":               func(p *rtp.Packet) { p.SSRC = 2 },

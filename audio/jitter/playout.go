@@ -133,11 +133,15 @@ func (b *Buffer) bridge(s *slot, gap int64, missing, wanted int, now int64) Deci
 	case missing == 0:
 		d.Kind = Silence
 		d.Samples = b.pause(gap)
-	case b.held == 0 && gap == int64(s.samples) && s.fec:
+	case s.fec && gap == int64(s.samples):
+		// What was waited for before it is given up.
 		d.Payload, d.Samples = s.payload, int(gap)
-		b.next += gap
+		b.next, b.held = s.ts, 0
 	default:
-		// What is missing may still come, so no more is made up than is wanted now.
+		// What is missing may still come, so no more is made up than is wanted now. The last frame is left to FEC.
+		if s.fec && gap > int64(s.samples) {
+			gap -= int64(s.samples)
+		}
 		d.Samples = int(min(gap, up(int64(wanted)), samplesOf(unit)))
 		d.Samples -= d.Samples % shortest
 		b.held += int64(d.Samples)
