@@ -101,7 +101,7 @@ func TestLossIsConcealedAndFadesOut(t *testing.T) {
 			peak = max(peak, int(v))
 		}
 		switch {
-		case i < 2 && peak != guessed, i >= 2 && i < 5 && (peak <= 0 || peak > guessed), i >= 5 && peak != 0:
+		case i < 3 && peak != guessed, i >= 3 && i < 6 && (peak <= 0 || peak > guessed), i >= 6 && peak != 0:
 			t.Errorf("lost frame %d has a peak of %d", i, peak)
 		}
 		if last := l.heard[203+i-1][959]; f[0] > last+2 || f[0] < last-2 {
@@ -112,7 +112,7 @@ func TestLossIsConcealedAndFadesOut(t *testing.T) {
 		t.Errorf("the sound comes back with a step: %d .. %d", first[0], first[959])
 	}
 	s := l.PlayoutStats()
-	if s.ConcealedSamples != 10*960 || s.SilentConcealedSamples != 5*960 || s.ConcealmentEvents != 1 || s.TotalSamplesReceived != 297*960 {
+	if s.ConcealedSamples != 10*960 || s.SilentConcealedSamples != 4*960 || s.ConcealmentEvents != 1 || s.TotalSamplesReceived != 297*960 {
 		t.Errorf("%+v", s)
 	}
 	if want := 10 * (1 - 10.0/297); !near(s.BurstRatio, want) {
