@@ -14,8 +14,11 @@ func TestLossHintFollowsReports(t *testing.T) {
 			h.Report(uint8(share*256), at)
 		}
 	}
-	if h.Percent(32000) != 0 {
-		t.Error("FEC before anything is known")
+	if h.Percent(32000) != 1 {
+		t.Error("no FEC before anything is known")
+	}
+	if reports(1, 0); h.Percent(32000) != 0 {
+		t.Error("a report of no loss leaves FEC on")
 	}
 	if reports(20, 0.001); h.Percent(32000) != 0 || h.Percent(24000) != 0 {
 		t.Error("FEC on a link that loses 0.1 %")
@@ -30,7 +33,7 @@ func TestLossHintFollowsReports(t *testing.T) {
 		t.Error("10 s without loss turn FEC off")
 	}
 	if reports(12, 0); h.Percent(32000) != 0 {
-		t.Errorf("a minute without loss leaves %.4f", h.loss)
+		t.Errorf("a minute without loss leaves %.4f", h.loss())
 	}
 }
 
@@ -41,12 +44,12 @@ func TestLossHintSmooths(t *testing.T) {
 		h.Report(0, time.Duration(i)*5*time.Second)
 	}
 	h.Report(128, 100*time.Second)
-	once := h.loss
+	once := h.loss()
 	for range 10 {
 		h.Report(128, 100*time.Second)
 		h.Report(128, 90*time.Second) // out of order
 	}
-	if h.loss != once || once < 0.1 || once > 0.25 {
-		t.Errorf("one report of 50 %% makes it %.3f, a heap %.3f", once, h.loss)
+	if h.loss() != once || once < 0.1 || once > 0.25 {
+		t.Errorf("one report of 50 %% makes it %.3f, a heap %.3f", once, h.loss())
 	}
 }
