@@ -21,6 +21,10 @@ pure := ./audio ./audio/echo ./audio/jitter ./audio/tone ./board/... ./provision
 alone := ./audio/device ./rtc/gateway/... ./rtc/media ./cmd/e2e
 units = $$(go list ./... | grep -vE "/(audio/device|rtc/gateway|rtc/media|cmd/e2e)(/|$$)")
 
+# What is tested on an emulated processor. It is too slow for what runs in real time (as in alone), and needs no more of
+# what is no firmware: tests of the source, the lab, the bench.
+small = $$(go list ./... | grep -vE "/(audio/device|rtc/gateway|rtc/media|cmd/e2e|cmd/sidetone-(lab|bench))(/|$$)|/cmd$$")
+
 # Packages that have tests which do more when SIDETONE_LONG is set, or exist with the tag long only.
 long = $$(grep -rlE --include='*_test.go' 'SIDETONE_LONG|^//go:build long' $(rooms) | xargs -n 1 dirname | sort -u | sed 's,^,./,')
 longenv = $(env) export GOFLAGS="$${GOFLAGS/-tags=/-tags=long,}" &&
@@ -47,6 +51,11 @@ build: deps ## build bin/sidetone, bin/sidetone-lab and bin/sidetone-bench, stat
 	$(env) go build -ldflags "$(lean) $(static)" -o bin/sidetone-bench ./cmd/sidetone-bench
 	@$(call sizes,bin/sidetone bin/sidetone-lab bin/sidetone-bench)
 
+build-desktop: deps ## build bin/sidetone-desktop, linked dynamically: "card:default" is what a laptop's PipeWire takes
+	@mkdir -p bin
+	SIDETONE_TARGET=desktop && $(env) go build -ldflags "$(firmware)" -o bin/sidetone-desktop ./cmd/sidetone
+	@$(call sizes,bin/sidetone-desktop)
+
 targets := amd64 arm64 armv7 armv6
 cross: $(targets:%=cross-%) ## build bin/sidetone-linux-{amd64,arm64,armv7,armv6}, static; one of them: make cross-arm64
 cross-%:
@@ -71,7 +80,7 @@ demo: build ## make a real call: a lab, a door station, a concierge
 
 test: test-deps ## format, vet, all tests, each fuzz target for FUZZTIME, the pure packages on 32 bits
 	@files=$$(gofmt -l $(rooms)) && [ -z "$$files" ] || { echo "gofmt would change: $$files"; exit 1; }
-	$(longenv) go vet ./... && GOFLAGS="$${GOFLAGS/-tags=/-tags=trace,}" go vet ./cmd/e2e
+	$(longenv) go vet ./... && GOFLAGS="$${GOFLAGS/-tags=/-tags=trace,cross,}" go vet ./cmd/e2e
 	$(env) go test $(TESTFLAGS) $(units)
 	$(env) go test -p 1 $(TESTFLAGS) $(alone)
 	GOARCH=386 CGO_ENABLED=0 go test $(TESTFLAGS) $(pure)
@@ -95,6 +104,16 @@ test-offline: test-deps ## all tests once more, with no network but loopback
 test-deps: deps
 	@buildroot/setup.sh test
 
+test-cross: cross deps ## what make cross builds: static, the same when built again; calls on each processor, emulated
+	$(env) export GOFLAGS="$${GOFLAGS/-tags=/-tags=cross,}" && SIDETONE_CROSS=$(CURDIR)/bin go test -count=1 -v $(TESTFLAGS) -run '^Test(Cross|Emulator)' ./cmd/e2e
+	@VERSION=$(VERSION) COMMIT=$(COMMIT) BUILT=$(BUILT) buildroot/again.sh
+
+test-32: deps ## the tests of the firmware on an emulated 32-bit ARM, with the C libraries
+	@buildroot/setup.sh cross
+	@buildroot/deps.sh armv7
+	SIDETONE_TARGET=armv7 && $(env) go test -vet=off -ldflags "-linkmode external -extldflags '-static'" \
+	  -exec 'qemu-arm-static -cpu cortex-a7' $(TESTFLAGS) $(small)
+
 fuzz: deps ## run every fuzz target for FUZZTIME each (make fuzz FUZZTIME=1m); FUZZ= chooses
 	@$(env) buildroot/fuzz.sh $(FUZZTIME) '$(FUZZ)'
 
@@ -117,4 +136,4 @@ lint: deps ## staticcheck
 clean: ## remove what was built; the sources of C libraries stay in build/cache
 	rm -rf bin build/deps
 
-.PHONY: help deps build mutate web test-browser demo test test-long test-race test-offline test-deps fuzz bench bench-audio bench-baresip speech lint clean cross
+.PHONY: help deps build build-desktop mutate web test-browser demo test test-long test-race test-offline test-cross test-32 test-deps fuzz bench bench-audio bench-baresip speech lint clean cross

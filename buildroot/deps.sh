@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Builds the static C libraries that the firmware links: alsa-lib, opus and speexdsp, each pinned by sha256.
 # Usage: buildroot/deps.sh [TARGET]   TARGET: host, amd64, arm64, armv7 or armv6, as buildroot/env.sh knows them
-# Into build/deps/TARGET/{include,lib,lib/pkgconfig}; sources stay in build/cache. Needs the target's C compiler, make,
-# bzip2, and apt or curl; no root. A second run finds the stamp and ends at once.
+# Into build/deps/TARGET/{include,lib,lib/pkgconfig}, or host where that is the same; sources stay in build/cache. Needs
+# the target's C compiler, make, bzip2, and apt or curl; no root. A second run finds the stamp and ends at once.
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 target=${1:-host}
 SIDETONE_TARGET=$target . "$top/buildroot/env.sh"
 cache=$top/build/cache
-prefix=$top/build/deps/$target
+prefix=$SIDETONE_DEPS
 jobs=$(nproc)
 
 # name, version, Debian suite that has this version ("" is the machine's own), sha256, upstream URL
@@ -95,7 +95,7 @@ quiet() { "$@" >"$work/log" 2>&1 || { tail -n 40 "$work/log" >&2; echo "deps: fa
 # Nothing of the libraries depends on where they are built: they are installed to $root by DESTDIR.
 flags=(--enable-static --disable-shared --disable-dependency-tracking --prefix=/)
 # The tools beside a cross compiler (ar, ranlib) have its name with another end.
-[ "$target" = host ] || flags+=("--host=$($CC -dumpmachine)")
+[ "$(basename "$prefix")" = host ] || flags+=("--host=$($CC -dumpmachine)")
 # What opus would find out about the CPU when it runs: an ARMv6 has nothing of it.
 simd=()
 [ "$target" != armv6 ] || simd=(--disable-intrinsics --disable-rtcd --disable-asm)

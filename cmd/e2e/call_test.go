@@ -65,7 +65,7 @@ func everyWay(t *testing.T, l *lab) {
 func wholeEcho(t *testing.T, said []int16, config, protocol string, args []string) {
 	t.Helper()
 	tries(t, func() error {
-		report, heard := echo(t, config, args)
+		report, heard := echo(t, "sidetone", speech, config, args)
 		if relay := report.Path.Local.CandidateType == "relay"; relay != (protocol != "") || report.Path.RelayProtocol != protocol {
 			t.Errorf("path %+v", report.Path)
 		}
@@ -79,12 +79,12 @@ func wholeEcho(t *testing.T, said []int16, config, protocol string, args []strin
 	})
 }
 
-// echo makes one call to the echo, and holds what no busy machine excuses.
-func echo(t *testing.T, config string, args []string) (*report, []int16) {
+// echo has the program say a file to the echo, and holds what no busy machine excuses.
+func echo(t *testing.T, program, in, config string, args []string) (*report, []int16) {
 	t.Helper()
 	heardFile := filepath.Join(t.TempDir(), "heard.wav")
-	args = append([]string{"call", "--config", config, "--in", speech, "--out", heardFile, "--for", callFor, "--json"}, args...)
-	r := run(t, 60*time.Second, nil, "sidetone", append(args, "echo")...)
+	args = append([]string{"call", "--config", config, "--in", in, "--out", heardFile, "--for", callFor, "--json"}, args...)
+	r := run(t, 60*time.Second, nil, program, append(args, "echo")...)
 	if r.code != 0 {
 		t.Fatalf("exit %d\n%s\n%s", r.code, r.out, r.err)
 	}

@@ -7,7 +7,6 @@ import (
 	"runtime/debug"
 
 	"sidetone/cmd/sidetone/internal/cli"
-	_ "sidetone/cmd/sidetone/internal/static"
 )
 
 func main() {

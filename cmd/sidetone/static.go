@@ -1,0 +1,5 @@
+//go:build !desktop
+
+package main
+
+import _ "sidetone/cmd/sidetone/internal/static"
