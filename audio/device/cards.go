@@ -149,9 +149,9 @@ func (c SoundCard) device(has side) int {
 }
 
 // namedPCM makes ALSA's name of what a person named: a card as find knows it, with a device's number if it is not the first
-// ("Device,1"), or one of ALSA's own names ("hw:Device,1"). A card that is not there keeps its name, for it may yet come.
+// ("Device,1"), or one of ALSA's own names ("hw:Device,1", "default"). A card that is not there keeps its name, for it may yet come.
 func namedPCM(cards []SoundCard, name string, has side) string {
-	if strings.Contains(name, ":") && !strings.HasPrefix(name, "usb:") {
+	if name == "default" || strings.Contains(name, ":") && !strings.HasPrefix(name, "usb:") {
 		return name
 	}
 	number := -1

@@ -83,6 +83,7 @@ func TestNamedPCM(t *testing.T) {
 		{"rpi4-usb", "usb", capturing, "plughw:CARD=Device,DEV=0"},
 		{"rpi3-wm8960", "usb", capturing, "plughw:CARD=usb,DEV=0"},
 		{"rpi4-usb", "hw:0,0", playing, "hw:0,0"},
+		{"laptop", "default", playing, "default"},
 		{"laptop", "PCH", playing, "plughw:CARD=PCH,DEV=0"},
 		{"laptop", "PCH,3", playing, "plughw:CARD=PCH,DEV=3"},
 		{"laptop", "Loopback,1", capturing, "plughw:CARD=Loopback,DEV=1"},
