@@ -1,80 +1,109 @@
-// Package board says what the hardware around us has, as data: a profile per board, and the events that it makes.
+// Package board says what the hardware around us has, as data: profiles, each the part of a config file that a board, or what
+// is plugged into it for sound, decides.
 package board
 
 import (
+	"bytes"
+	"embed"
+	"errors"
 	"fmt"
-	"slices"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
-	"time"
+
+	"github.com/pelletier/go-toml/v2"
 )
 
-// LED is the kind of light a board has.
-type LED string
+//go:embed profiles/*.toml
+var embedded embed.FS
 
-// Kinds of light.
+// Kind of a profile.
+type Kind string
+
+// Kinds of profiles.
 const (
-	LEDNone     LED = "none"
-	LEDTerminal LED = "terminal" // a line of words where the daemon runs
-	LEDSingle   LED = "single"   // one colour: only the blinking tells states apart
-	LEDRGB      LED = "rgb"
+	KindBoard Kind = "board"
+	KindSound Kind = "sound" // what is plugged into a board
 )
 
-// Button is one button of a board: a key in the terminal or an input pin, whichever is set.
-type Button struct {
-	Name string // as in [[buttons]] of the config
-	Key  rune   // the terminal's key
-	Pin  string // the pin's name, as the kernel's gpio line names have it
-}
-
-// Profile is what a board has.
+// Profile is what a board or a part of one has. Doc is a config file; the rest is its table [profile].
 type Profile struct {
-	Name     string
-	Title    string   // in words
-	Terminal bool     // buttons are keys of the terminal that the daemon runs in
-	Buttons  []Button // those that the board has whatever the config says
-	LED      LED
-	Card     string // the sound card's name; "" lets the config or the system choose
-	NoEcho   bool   // the sound card takes echoes away itself
-	// Complexity is how hard Opus works, 0 to 10, where the config leaves it to the board. What browsers use on ARM is 5:
-	// above it the ear hears little and a small board sweats.
-	Complexity int
+	Name  string   `toml:"-"`
+	File  string   `toml:"-"` // where Doc is from, for people
+	Doc   []byte   `toml:"-"`
+	Kind  Kind     `toml:"kind"`
+	Title string   `toml:"title"` // in words
+	Boot  []string `toml:"boot"`  // lines that the board's config.txt must have
+	Pins  []Pin    `toml:"pins"`  // that it takes
 }
 
-// Press is a button that was pressed.
-type Press struct {
-	Button string
-	Time   time.Time
+// Pin is a pin of the 40-pin header that a part takes.
+type Pin struct {
+	Pin  int    `toml:"pin"`  // of the header, 1 to 40
+	GPIO int    `toml:"gpio"` // its GPIO number, or -1 for power and ground
+	Use  string `toml:"use"`
 }
 
-// profiles are all boards known.
-var profiles = []Profile{
-	{
-		Name:     "sim",
-		Title:    "simulated: keys of the terminal are the buttons",
-		Terminal: true,
-		Buttons:  []Button{{Name: "call", Key: 'c'}},
-		LED:      LEDTerminal,
-
-		Complexity: 5,
-	},
-}
-
-// Lookup gives the profile of that name, or an error that names those there are.
-func Lookup(name string) (Profile, error) {
-	for _, p := range profiles {
-		if p.Name == name {
-			p.Buttons = slices.Clone(p.Buttons)
-			return p, nil
-		}
+// Lookup gives the profile of that name: a file NAME.toml in dir, or ours. Its error names those that there are.
+func Lookup(name, dir string, kind Kind) (Profile, error) {
+	p := Profile{Name: name, File: filepath.Join(dir, name+".toml")}
+	doc, err := os.ReadFile(p.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		p.File = "board profile " + name
+		doc, err = embedded.ReadFile("profiles/" + name + ".toml")
 	}
-	return Profile{}, fmt.Errorf("no board profile %q; there is %s", name, strings.Join(Names(), ", "))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Profile{}, fmt.Errorf("there is no profile %q; there are %s, and files in %s", name, strings.Join(Names(kind), ", "), dir)
+	}
+	if err != nil {
+		return Profile{}, err
+	}
+	return p.parse(doc, kind)
 }
 
-// Names lists the profiles.
-func Names() []string {
-	names := make([]string, len(profiles))
-	for i, p := range profiles {
-		names[i] = p.Name
+// parse reads the table [profile]; the rest is the config's to read.
+func (p Profile) parse(doc []byte, kind Kind) (Profile, error) {
+	var all map[string]any
+	if err := toml.Unmarshal(doc, &all); err != nil {
+		var where *toml.DecodeError
+		if errors.As(err, &where) {
+			line, col := where.Position()
+			return Profile{}, fmt.Errorf("%s:%d:%d: not TOML: %w", p.File, line, col, err)
+		}
+		return Profile{}, fmt.Errorf("%s: not TOML: %w", p.File, err)
+	}
+	table, ok := all["profile"]
+	if !ok {
+		table = map[string]any{}
+	}
+	own, err := toml.Marshal(map[string]any{"profile": table})
+	if err == nil {
+		err = toml.NewDecoder(bytes.NewReader(own)).DisallowUnknownFields().Decode(&struct{ Profile *Profile }{&p})
+	}
+	var unknown *toml.StrictMissingError
+	switch {
+	case errors.As(err, &unknown):
+		return Profile{}, fmt.Errorf("%s: unknown key %s", p.File, strings.Join(unknown.Errors[0].Key(), "."))
+	case err != nil:
+		return Profile{}, fmt.Errorf("%s: table [profile]: %w", p.File, err)
+	case p.Kind != kind:
+		return Profile{}, fmt.Errorf("%s is of kind %q, not %q", p.File, p.Kind, kind)
+	}
+	p.Doc = doc
+	return p, nil
+}
+
+// Names lists our profiles of a kind.
+func Names(kind Kind) []string {
+	files, _ := embedded.ReadDir("profiles") // embedded, it is there
+	var names []string
+	for _, f := range files {
+		name := strings.TrimSuffix(f.Name(), ".toml")
+		doc, _ := embedded.ReadFile("profiles/" + f.Name())
+		if _, err := (Profile{Name: name}).parse(doc, kind); err == nil {
+			names = append(names, name)
+		}
 	}
 	return names
 }

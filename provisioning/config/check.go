@@ -64,7 +64,10 @@ func (c *Config) problems() Problems {
 		k.iceServer(index("ice.servers", i), s)
 	}
 	k.mqtt(c.MQTT)
-	k.oneOf("board.profile", c.Board.Profile, "sim")
+	k.name("board.profile", c.Board.Profile)
+	if c.Board.Sound != "" {
+		k.name("board.sound", c.Board.Sound)
+	}
 	k.led(c.Board.LED)
 	k.door(c.Door)
 	k.required("control.socket", c.Control.Socket)
@@ -290,6 +293,12 @@ func (k *checker) audio(a Audio) {
 	}
 	k.each("audio.codecs", a.Codecs, codecs)
 	k.between("audio.bandwidth_kbps", a.BandwidthKbps, 0, maxBandwidth, " kbit/s")
+	k.span("audio.amplifier_lead", a.AmplifierLead, 0, 500*time.Millisecond)
+	k.span("audio.amplifier_hold", a.AmplifierHold, 100*time.Millisecond, 10*time.Minute)
+	for i, m := range a.Mixer {
+		k.required(index("audio.mixer", i)+".control", m.Control)
+		k.required(index("audio.mixer", i)+".value", m.Value)
+	}
 }
 
 func (k *checker) iceServer(at string, s ICEServer) {

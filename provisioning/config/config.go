@@ -196,6 +196,17 @@ type Audio struct {
 	// Codecs offered, best first: opus, pcmu, pcma.
 	Codecs        []string `toml:"codecs"`
 	BandwidthKbps int      `toml:"bandwidth_kbps"` // said in our SDP (b=AS); 0: nothing is said
+
+	AmplifierLine string   `toml:"amplifier_line"` // switches the loudspeaker's amplifier on; "!" before it: low is on
+	AmplifierLead Duration `toml:"amplifier_lead"` // so long before sound
+	AmplifierHold Duration `toml:"amplifier_hold"` // off so long after it
+	Mixer         []Mixer  `toml:"mixer"`          // the sound card's controls
+}
+
+// Mixer is a control of the sound card, and what it is to be.
+type Mixer struct {
+	Control string `toml:"control"` // its name, as `sidetone sound` has it
+	Value   string `toml:"value"`   // -6dB | 80% | on | off | one of its choices | its number
 }
 
 // Tones says what the device's own sounds are like. Each of the files is used in the place of the tone of its name.
@@ -236,9 +247,10 @@ type MQTT struct {
 	StatsLive    bool   `toml:"stats_live"`
 }
 
-// Board names the board profile, and what is wired otherwise.
+// Board names the parts of the hardware that profiles describe, and what is wired otherwise.
 type Board struct {
-	Profile string `toml:"profile"` // sim
+	Profile string `toml:"profile"` // a board
+	Sound   string `toml:"sound"`   // what is plugged into it for sound; "": whatever there is
 	LED     LED    `toml:"led"`
 }
 

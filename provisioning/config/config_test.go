@@ -334,7 +334,6 @@ func TestProblemsOneByOne(t *testing.T) {
 		"number in a list":    {credentials + "[[ice.servers]]\nurls = ['stun:a', 3]", "door1.toml:4:1: ice.servers[0].urls[1] must be a string, not 3"},
 		"string for a button": {"buttons = ['call']\n" + credentials, `door1.toml:1:1: buttons[0] must be a table, not "call"`},
 		"dialect":             {credentials + "dialect = 'sip'", `door1.toml:3:1: line.dialect must be telnyx or freeswitch, not "sip"`},
-		"profile":             {"board.profile = 'rpi'\n" + credentials, `door1.toml:1:7: board.profile must be sim, not "rpi"`},
 		"level":               {"log.level = 'trace'\n" + credentials, "log.level must be debug or info or warn or error"},
 		"button key":          {credentials + "[[buttons]]\nname='a'\ntarget='b'\nkey='cc'", `door1.toml:6:1: buttons[0].key must be one printable character, not "cc"`},
 		"button key twice":    {credentials + "[[buttons]]\nname='a'\ntarget='b'\nkey='c'\n[[buttons]]\nname='b'\ntarget='b'\nkey='c'", `door1.toml:10:1: buttons[1].key "c" is taken by another button`},

@@ -85,8 +85,12 @@ func (l *loader) setSlice(path string, f field, value any) {
 		return
 	}
 	// A new slice, never the default's.
+	elements, begin := l.merged(path, f, elements)
 	list := reflect.MakeSlice(f.Type(), len(elements), len(elements))
 	for i, e := range elements {
+		if begin[i].IsValid() {
+			list.Index(i).Set(begin[i])
+		}
 		l.set(index(path, i), field{path: f.path, Value: list.Index(i)}, e)
 	}
 	f.Set(list)

@@ -30,6 +30,9 @@ func Default() *Config {
 			Complexity: -1,
 			FEC:        true,
 			Codecs:     []string{"opus", "pcmu", "pcma"},
+
+			AmplifierLead: Duration(20 * time.Millisecond),
+			AmplifierHold: Duration(5 * time.Second),
 		},
 		Tones: Tones{Country: "us"},
 		ICE:   ICE{Policy: "auto"},

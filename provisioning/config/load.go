@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -19,7 +20,11 @@ const maxFile = 256 << 10
 // Load reads the file, applies the SIDETONE_<SECTION>_<KEY> variables of the environment, and checks. Paths in the
 // file are relative to its directory, those in the environment to the working directory; in the Config all are
 // absolute. When the file was read and is wrong, the error is a Problems with everything that is.
-func Load(path string) (*Config, error) {
+func Load(path string) (*Config, error) { return LoadOver(path, nil) }
+
+// LoadOver is Load over the profiles that give what the hardware named in the file has, in the place of the defaults. Their
+// lists of buttons and relays only say how one of that name is wired, if the file has it.
+func LoadOver(path string, profiles Profiles) (*Config, error) {
 	doc, err := read(path)
 	if err != nil {
 		return nil, err
@@ -33,6 +38,9 @@ func Load(path string) (*Config, error) {
 		return nil, fmt.Errorf("working directory, which paths in SIDETONE_ variables are relative to: %w", err)
 	}
 	l := newLoader(path, dir)
+	if profiles != nil {
+		l.profiles(doc, profiles, dir, wd)
+	}
 	l.parse(doc)
 	l.override(os.Environ(), wd)
 	l.check()
@@ -75,6 +83,11 @@ type loader struct {
 	places    map[string]place
 	variables map[string]string // path -> the variable that set it
 	problems  Problems
+
+	profile bool // the file is a profile's
+
+	below []*loader                // the profiles, later ones above
+	wired map[string]reflect.Value // path -> what the profiles say of the elements of a list
 }
 
 func newLoader(file, dir string) *loader {
@@ -93,6 +106,9 @@ func (l *loader) parse(doc []byte) {
 		return
 	}
 	l.places = findPlaces(doc)
+	if l.profile {
+		delete(tree, profileTable)
+	}
 	l.decode("", tree, reflect.ValueOf(l.config).Elem())
 }
 
@@ -136,6 +152,12 @@ func (l *loader) problem(path, message string) {
 			if where, ok := l.places[at]; ok {
 				p.Line, p.Col = where.line, where.col
 				break
+			}
+		}
+		// What the file says nothing of, a profile may have said.
+		for _, b := range slices.Backward(l.below) {
+			if where, ok := b.places[path]; ok && p.Line == 0 {
+				p.File, p.Line, p.Col = b.file, where.line, where.col
 			}
 		}
 	}

@@ -16,7 +16,6 @@ import (
 	"sidetone/audio"
 	"sidetone/audio/device"
 	"sidetone/audio/dsp"
-	"sidetone/board"
 	"sidetone/board/indicator"
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/provisioning/config"
@@ -47,7 +46,6 @@ type Appliance struct {
 	opt     Options
 	cfg     *config.Config
 	log     *slog.Logger
-	profile board.Profile
 	started time.Time
 
 	clock    *identity.Clock // for all that verifies certificates
@@ -88,9 +86,6 @@ func New(opt Options) (*Appliance, error) {
 	}
 	a.log = slog.New(callLog{next: opt.Logger.Handler(), write: a.writeLog})
 	var err error
-	if a.profile, err = board.Lookup(cfg.Board.Profile); err != nil {
-		return nil, err
-	}
 	lineRoots, err := config.Roots(cfg.Line.CAFile)
 	if err != nil {
 		return nil, fmt.Errorf("line.%w", err)
@@ -142,13 +137,10 @@ func New(opt Options) (*Appliance, error) {
 	return a, nil
 }
 
-// canceller names the echo canceller that the config or the board wants.
+// canceller names the echo canceller that the config wants.
 func (a *Appliance) canceller() string {
-	switch {
-	case a.cfg.Audio.Canceller != "auto":
+	if a.cfg.Audio.Canceller != "auto" {
 		return a.cfg.Audio.Canceller
-	case a.profile.NoEcho:
-		return dsp.CancellerNone
 	}
 	return dsp.CancellerKalman
 }

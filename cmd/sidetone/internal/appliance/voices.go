@@ -137,12 +137,16 @@ func (a *Appliance) codecs(c call.Info) []string {
 	return a.cfg.Audio.Codecs
 }
 
+// suitsBoards is how hard Opus works where neither config nor profile says: above 5, which browsers use on ARM, the ear hears
+// little and a small board sweats.
+const suitsBoards = 5
+
 // complexity is how hard Opus works here.
 func (a *Appliance) complexity() int {
 	if c := a.cfg.Audio.Complexity; c >= 0 {
 		return c
 	}
-	return a.profile.Complexity
+	return suitsBoards
 }
 
 // newMedia builds a session of a call, and for the first one the call's pipelines. A later one stands by until it is

@@ -82,7 +82,7 @@ func prepare(e subcommand.Env, set *flag.FlagSet, file *string, args []string, l
 	if !ok {
 		return nil, nil, code
 	}
-	cfg, err := config.Load(*file)
+	cfg, err := load(*file)
 	if err != nil {
 		return nil, nil, tool.Fail(e, subcommand.Usage, err)
 	}

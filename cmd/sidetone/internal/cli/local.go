@@ -223,10 +223,16 @@ func configCommand(_ context.Context, e subcommand.Env, args []string) int {
 		fmt.Fprint(e.Out, config.Reference)
 		return subcommand.OK
 	case "check":
-		if _, err := config.Load(*file); err != nil {
+		cfg, err := load(*file)
+		if err != nil {
 			return tool.Fail(e, subcommand.Usage, err)
 		}
+		merged, err := cfg.Encode()
+		if err != nil {
+			return tool.Fail(e, subcommand.Failed, err)
+		}
 		fmt.Fprintf(e.Out, "%s is good\n", *file)
+		fmt.Fprintf(e.Out, "\n# What differs from the defaults, with what the profiles of the board say:\n%s", merged)
 		return subcommand.OK
 	}
 	fmt.Fprintln(e.Err, "sidetone config: say `config check --config F` or `config default`")
