@@ -93,6 +93,9 @@ func (l Limits) step(s State, in Input) (State, []Action) {
 		return l.cancel(s, in)
 	case OnDefer:
 		s.Until, s.Forced = in.Until, false
+		if s.Phase == Ready || s.Phase == Waiting {
+			return s, []Action{Ask}
+		}
 		return s, nil
 	}
 	switch s.Phase {
@@ -207,7 +210,9 @@ func (l Limits) ready(s State, in Input) (State, []Action) {
 		return s, []Action{Ask}
 	case in.Kind == OnBusy:
 		s.Phase, s.Reason = Waiting, in.Reason
-	case in.Kind == OnQuiet && (s.Forced || !in.Time.Before(s.Until)):
+	case in.Kind == OnQuiet && !s.Forced && in.Time.Before(s.Until):
+		return s, []Action{Ask}
+	case in.Kind == OnQuiet:
 		s.Phase, s.Reason, s.BootID, s.Starts = Trying, "", in.BootID, 0
 		s.Tries++
 		return s, []Action{Try}
