@@ -111,6 +111,22 @@ func TestReorderedAndDoubledPackets(t *testing.T) {
 	}
 }
 
+// The first packets tell what the network is like before anything is played, and on a steady one that costs no delay.
+func TestListensBeforePlaying(t *testing.T) {
+	for _, tt := range []struct {
+		jitter, least, most time.Duration
+	}{{0, 20 * ms, 40 * ms}, {25 * ms, 40 * ms, 200 * ms}} {
+		p := player{b: New(Config{}), trace: schedule(100, func(i int) time.Duration { return 10*ms + time.Duration(i*2%3)*tt.jitter })}
+		o := p.play(time.Second)
+		if d := o.overFastest(); d < tt.least || d > tt.most || o.lost > 0 {
+			t.Errorf("jitter of %v: played %v after the fastest, lost %d", tt.jitter, d, o.lost)
+		}
+		if s := p.b.Stats(); s.Discarded != 0 || o.plays < 44 {
+			t.Errorf("jitter of %v: %d played, %+v", tt.jitter, o.plays, s)
+		}
+	}
+}
+
 func TestLatePacketIsDiscardedOnce(t *testing.T) {
 	trace := schedule(200, func(i int) time.Duration {
 		if i == 100 {

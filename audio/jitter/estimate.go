@@ -30,6 +30,11 @@ const (
 	// doubt is how long the starting delay is the least: what a network is like shows in some seconds, and a call's first
 	// words are not the place to change its delay for little.
 	doubt = 12 * time.Second
+	// first is how long the target is chosen with each packet, for each tells much of what is known.
+	first = 2 * time.Second
+	// unseen is how much more than what was seen is to be expected: of n packets the latest, and so all, are taken to be
+	// later by unseen/n than they were. The more have come, the less is left to come.
+	unseen = 5
 )
 
 // estimator learns how late packets come, relative to the fastest, and chooses the delay with the least conversational
@@ -40,7 +45,8 @@ type estimator struct {
 	began  int64
 	last   int64 // latest arrival
 	anchor int64 // offset at which bin 0 begins: that of the fastest packet, but for the drift of clocks
-	moved  int64 // when the anchor last followed the drift
+	moved  int64 // when the anchor last moved
+	risen  int64 // bins by which it went up with a clock, and not yet down again
 	minima [fastestOver]int64
 	at     int64 // number of the block that minima's newest entry is of
 
@@ -81,8 +87,9 @@ func (e *estimator) add(offset, arrival int64, helpful bool) {
 	}
 	e.last = max(e.last, arrival)
 	if offset < e.anchor {
-		e.shift(-1 - (e.anchor-offset-1)/int64(binWidth))
+		e.fall(1 + (e.anchor-offset-1)/int64(binWidth))
 	}
+	choose := e.last-e.began < int64(first)
 	if n := e.last / int64(block); n != e.at {
 		for i := range e.minima { // blocks without a packet repeat the last one
 			if int64(i) < min(n-e.at, fastestOver) {
@@ -94,7 +101,7 @@ func (e *estimator) add(offset, arrival int64, helpful bool) {
 		}
 		e.at = n
 		e.followDrift()
-		e.choose()
+		choose = true
 	}
 	newest := &e.minima[e.at&(fastestOver-1)]
 	*newest = min(*newest, offset)
@@ -103,6 +110,9 @@ func (e *estimator) add(offset, arrival int64, helpful bool) {
 	e.total += one
 	if helpful {
 		e.helpful += one
+	}
+	if choose {
+		e.choose()
 	}
 }
 
@@ -126,7 +136,19 @@ func (e *estimator) shift(by int64) {
 	}
 }
 
-// followDrift lets the anchor follow a clock that runs slow; one that runs fast moves it by itself.
+// fall moves the anchor down to a packet that is faster by so many bins than any before. What was learned is then later by
+// as much, unless it is a clock that runs fast, and the network is what it was.
+func (e *estimator) fall(by int64) {
+	if by == 1 && e.risen == 0 && e.last-e.moved >= drift {
+		e.anchor -= int64(binWidth)
+	} else {
+		e.shift(-by)
+	}
+	e.risen = max(e.risen-by, 0)
+	e.moved = e.last
+}
+
+// followDrift lets the anchor follow a clock that runs slow.
 func (e *estimator) followDrift() {
 	m := e.minima[0]
 	for _, v := range e.minima[1:] {
@@ -135,6 +157,7 @@ func (e *estimator) followDrift() {
 	if m-e.anchor >= int64(binWidth) && e.last-e.moved >= drift {
 		e.moved = e.last
 		e.shift(1)
+		e.risen++
 	}
 }
 
@@ -170,6 +193,11 @@ func (e *estimator) choose() {
 	for i, w := range e.late {
 		sum += w
 		intime[i+1] = share(sum, e.total)
+	}
+	// What comes within i bins is what came within fewer of those seen so far.
+	seen := int(e.total / one)
+	for i := bins; i > 0; i-- {
+		intime[i] = intime[(i*seen+seen+unseen-1)/(seen+unseen)]
 	}
 	best, least := 0, int64(1<<62)
 	e.costs[0] = lossCost(million)

@@ -16,9 +16,11 @@ const (
 	intolerable = 500 * time.Millisecond
 	// likely is the chance, in millionths, from which on what is there is made longer for a packet that may be late.
 	// To be wrong costs a moment's stretch, to be late a hole.
-	likely = million / 16
+	likely = million / 12
+	// listening is how long nothing is played at the start of a stream.
+	listening = 60 * time.Millisecond
 	// maxAhead is how far above its target the delay may go while packets are waited for.
-	maxAhead = 80 * time.Millisecond
+	maxAhead = 160 * time.Millisecond
 )
 
 // Pull decides what is played when somebody asks for sound now, a time since the same moment as Push's. What is decided
@@ -55,8 +57,16 @@ func (b *Buffer) Stretched(n int) {
 	}
 }
 
-// start begins playout when the first packet is due.
+// start begins playout when the first packet is due. At the start of a stream it listens first, for what the network is
+// like; what could have been played meanwhile is left out, so that the delay is none the longer for it.
 func (b *Buffer) start(now int64) bool {
+	stale := int64(maxStale)
+	if since := now - b.estimate.began; since < int64(first) {
+		if since < int64(listening) {
+			return false
+		}
+		stale = int64(unit)
+	}
 	for {
 		s, _ := b.oldest()
 		if s == nil {
@@ -66,8 +76,8 @@ func (b *Buffer) start(now int64) bool {
 		if late < 0 {
 			return false
 		}
-		if late > int64(maxStale) {
-			b.discard(s)
+		if late >= stale {
+			s.state = played // it is not missed
 			continue
 		}
 		b.started = true

@@ -19,8 +19,8 @@ type handOver func(p *rtp.Packet)
 
 func (h handOver) WriteRTP(p *rtp.Packet) bool { h(p); return true }
 
-// TestSoak is a call of hours between two clocks that differ by 100 ppm, over a network with a little jitter: no memory is
-// taken.
+// TestSoak is a call of hours between two clocks that differ by 100 ppm, over a network with a little jitter: once it has
+// settled nothing is concealed, the delay stays where it is, and no memory is taken.
 func TestSoak(t *testing.T) {
 	length := 20 * time.Minute
 	if os.Getenv("SIDETONE_LONG") != "" {
@@ -35,6 +35,7 @@ func soak(t *testing.T, ppm float64, length time.Duration) {
 	const (
 		settled = 2 * time.Minute
 		window  = time.Minute
+		within  = 10.0 // ms, up and down
 	)
 	var (
 		start   = time.Unix(1e9, 0)
@@ -75,7 +76,13 @@ func soak(t *testing.T, ppm float64, length time.Duration) {
 		}
 		delay := 1000 * (stats.JitterBufferDelay - before.JitterBufferDelay) / float64(stats.JitterBufferEmittedCount-before.JitterBufferEmittedCount)
 		least, most = min(least, delay), max(most, delay)
+		if n := stats.ConcealedSamples - before.ConcealedSamples; n > 0 {
+			t.Errorf("in the minute before %v %d samples were concealed; %.1f ms of delay", pull, n, delay)
+		}
 		before = stats
+	}
+	if most-least > 2*within {
+		t.Errorf("the delay is from %.1f to %.1f ms", least, most)
 	}
 	var end runtime.MemStats
 	runtime.GC()
