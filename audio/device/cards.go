@@ -226,6 +226,26 @@ func presentCards() string {
 	return "this machine has " + strings.Join(ids, ", ")
 }
 
+// Numbers gives the kernel's numbers of the cards that are there: capture's and, if it is another, playback's. They hold until
+// a card is unplugged.
+func (c *Card) Numbers() []int {
+	cards, err := SoundCards()
+	if err != nil {
+		return nil
+	}
+	var numbers []int
+	for _, name := range []string{c.Capture, c.Playback} {
+		at := slices.IndexFunc(cards, func(s SoundCard) bool {
+			id := cardOf(name)
+			return s.ID == id || strconv.Itoa(s.Number) == id
+		})
+		if at >= 0 && !slices.Contains(numbers, cards[at].Number) {
+			numbers = append(numbers, cards[at].Number)
+		}
+	}
+	return numbers
+}
+
 // oneCard tells whether two of ALSA's names are of one card, whose sides share a clock. Names that do not say which card
 // they are of are taken for one card's only when they are the same.
 func oneCard(a, b string) bool {

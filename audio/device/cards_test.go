@@ -3,6 +3,7 @@ package device
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -97,6 +98,23 @@ func TestNamedPCM(t *testing.T) {
 		}
 		if got := namedPCM(cards, c.name, c.has); got != c.want {
 			t.Errorf("%s on %s is %s, want %s", c.name, c.machine, got, c.want)
+		}
+	}
+}
+
+func TestNumbers(t *testing.T) {
+	withMachine(t, "rpi4-usb")
+	for _, c := range []*struct {
+		card Card
+		want []int
+	}{
+		{Card{Capture: "plughw:CARD=Device,DEV=0", Playback: "plughw:CARD=Device,DEV=0"}, []int{3}},
+		{Card{Capture: "plughw:CARD=Device,DEV=0", Playback: "hw:Headphones"}, []int{3, 0}},
+		{Card{Capture: "hw:3,0", Playback: "hw:Gone"}, []int{3}},
+		{Card{Capture: "default", Playback: "default"}, nil},
+	} {
+		if got := c.card.Numbers(); !slices.Equal(got, c.want) {
+			t.Errorf("%s and %s are %v, want %v", c.card.Capture, c.card.Playback, got, c.want)
 		}
 	}
 }

@@ -127,7 +127,8 @@ func New(opt Options) (*Appliance, error) {
 		a.log.Warn("the volumes that were set are lost; those of the config count", "err", err)
 	}
 	a.sound = newSound(soundDeviceOf(cfg.Audio.Capture, cfg.Audio.Playback), a.log)
-	a.sound.failed = a.onSound
+	a.sound.failed, a.sound.prepare = a.onSound, newMixers(cfg.Audio.Mixer, a.log).set
+	a.sound.amplifier = newAmplifier(cfg.Audio, a.log)
 	if cfg.Audio.Processing != "off" {
 		if a.chain, err = dsp.NewChain(dsp.Config{Canceller: a.canceller(), Gain: cfg.Audio.AutoGain}); err != nil {
 			return nil, err
@@ -166,12 +167,15 @@ func (a *Appliance) Run(ctx context.Context) error {
 	}
 	// The parts outlive ctx, each until its turn in the shutdown.
 	base := context.WithoutCancel(ctx)
-	var uploads, calls, line, login, network, broker, sound, local part
+	var uploads, calls, line, login, network, broker, amplifier, sound, local part
 	uploads.start(base, a.outbox.run)
 	calls.start(base, func(ctx context.Context) { a.calls.Run(ctx) })
 	line.start(base, func(ctx context.Context) { a.line.Run(ctx) })
 	login.start(base, a.keepLogin)
 	network.start(base, a.watchNetwork)
+	if a.sound.amplifier != nil {
+		amplifier.start(base, a.sound.amplifier.run)
+	}
 	a.sound.watch = device.WatchCards
 	sound.start(base, a.sound.run)
 	if a.fleet != nil {
@@ -208,6 +212,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	}
 	broker.stop()
 	sound.stop()
+	amplifier.stop()
 	if a.chain != nil {
 		a.chain.Close()
 	}

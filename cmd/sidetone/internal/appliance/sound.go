@@ -59,8 +59,12 @@ type sound struct {
 	log *slog.Logger
 	// played is told what the loudspeaker plays, for the echo canceller's reference; may be nil.
 	played func(*audio.Frame)
+	// amplifier is switched by what is played; nil: there is none.
+	amplifier *amplifier
 	// failed is told why the device does not open, at each try, and nil once it gives sound or rests again; may be nil.
 	failed func(error)
+	// prepare is shown each device before it runs; may be nil.
+	prepare func(audio.Duplex)
 	// open opens a device.
 	open func(*soundDevice) (audio.Duplex, error)
 	// watch calls a function at each change of the machine's sound cards, until its context ends; newSound's tells of none.
@@ -300,6 +304,9 @@ func (s *sound) begin(ctx context.Context, dev audio.Duplex) *running {
 	r := &running{dev: dev, since: time.Now(), first: make(chan struct{}), ended: make(chan struct{})}
 	ctx, r.stop = context.WithCancel(ctx)
 	s.counts.begin(dev)
+	if s.prepare != nil {
+		s.prepare(dev)
+	}
 	go func() {
 		defer close(r.ended)
 		r.err = dev.Run(ctx, s, &firstFrame{Sink: s, come: r.first})
@@ -364,6 +371,9 @@ func (s *sound) PullFrame(f *audio.Frame) {
 		src.PullFrame(f)
 	} else {
 		*f = audio.Frame{}
+	}
+	if s.amplifier != nil {
+		s.amplifier.pulled(f)
 	}
 	if s.played != nil {
 		s.played(f)

@@ -49,7 +49,7 @@ func init() { // not above: the sub-commands use tool
 		{Name: "dtmf", Args: "--config F [--call ID] DIGITS", About: "send digits in the call; a comma is a pause", Run: dtmf.run},
 		{Name: "transfer", Args: "--config F [--call ID] DEST", About: "hand the call on, where the platform can", Run: transfer.run},
 		{Name: "device", Args: "--config F [--capture DEVICE] [--playback DEVICE]", About: "change the sound device, in mid-call too, until the next start", Run: useSound.run},
-		{Name: "sound", Args: "[--json]", About: "list this machine's sound cards", Run: listSound},
+		{Name: "sound", Args: "[--controls] [--json]", About: "list this machine's sound cards", Run: listSound},
 		{Name: "volume", Args: "--config F [ring|talk|prompt PERCENT]", About: "set how loud sounds of a role are, over restarts, too; print all", Run: volume.run},
 		{Name: "say", Args: "--config F [--image URL] TEXT", About: "write to the AI assistant", Run: say.run},
 		{Name: "tool-result", Args: "--config F ID OUTPUT", About: "give the AI assistant what the tool call of that id gave", Run: toolResult.run},

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"sidetone/audio/device"
+	"sidetone/audio/mixer"
 	"sidetone/cmd/internal/subcommand"
 )
 
@@ -14,6 +15,7 @@ import (
 func listSound(_ context.Context, e subcommand.Env, args []string) int {
 	set := subcommand.Flags(e, tool.Name+" sound")
 	asJSON := set.Bool("json", false, "print JSON")
+	controls := set.Bool("controls", false, "list the cards' controls too")
 	if _, code, ok := subcommand.Parse(e, set, args, 0, 0); !ok {
 		return code
 	}
@@ -44,6 +46,25 @@ func listSound(_ context.Context, e subcommand.Env, args []string) int {
 			}
 			fmt.Fprintf(e.Out, "  device %d %s: %s\n", p.Device, strings.Join(sides, " and "), p.Name)
 		}
+		if *controls {
+			if err := listControls(e, c.Number); err != nil {
+				return tool.Fail(e, subcommand.Failed, err)
+			}
+		}
 	}
 	return subcommand.OK
+}
+
+// listControls lists what audio.mixer can set on a card.
+func listControls(e subcommand.Env, card int) error {
+	d, err := mixer.Open(card)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	all, err := mixer.List(d)
+	for _, c := range all {
+		fmt.Fprintf(e.Out, "  control %q is %s; it can be %s\n", c.Name, c.Values, c.Range)
+	}
+	return err
 }
