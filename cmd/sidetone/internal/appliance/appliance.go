@@ -167,7 +167,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	}
 	// The parts outlive ctx, each until its turn in the shutdown.
 	base := context.WithoutCancel(ctx)
-	var uploads, calls, line, login, network, broker, amplifier, sound, local part
+	var uploads, calls, line, login, network, broker, amplifier, sound, keys, local part
 	uploads.start(base, a.outbox.run)
 	calls.start(base, func(ctx context.Context) { a.calls.Run(ctx) })
 	line.start(base, func(ctx context.Context) { a.line.Run(ctx) })
@@ -178,6 +178,9 @@ func (a *Appliance) Run(ctx context.Context) error {
 	}
 	a.sound.watch = device.WatchCards
 	sound.start(base, a.sound.run)
+	if !a.opt.Solo {
+		keys.start(base, a.watchSpeakerphone)
+	}
 	if a.fleet != nil {
 		a.announce()
 		broker.start(base, func(ctx context.Context) { a.fleet.Run(ctx) })
@@ -193,6 +196,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 
 	<-ctx.Done()
 	a.log.Info("shutting down")
+	keys.stop()
 	network.stop()
 	calls.stop()
 	login.stop()
