@@ -120,9 +120,9 @@ fuzz: deps ## run every fuzz target for FUZZTIME each (make fuzz FUZZTIME=1m); F
 bench: build ## run the benchmarks (BENCH= chooses)
 	$(env) go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
-bench-audio: build ## play recorded and made schedules of packets, offline, beside NetEQ; cancel echoes in made rooms
-	@bin/sidetone-bench table --traces audio/audiotest/testdata/traces --in audio/audiotest/testdata/speech.wav
-	@bin/sidetone-bench echo --rooms
+bench-audio: build ## play recorded and made schedules of packets, offline, and fail where NetEQ does better; cancel echoes in made rooms, and fail where speexdsp does
+	@bin/sidetone-bench table --traces audio/audiotest/testdata/traces --in audio/audiotest/testdata/speech.wav; played=$$?; \
+	bin/sidetone-bench echo --rooms && exit $$played
 
 bench-baresip: build ## make the same call with baresip and with our device: CPU and memory (needs root or user namespaces)
 	@buildroot/compare-baresip.sh

@@ -18,16 +18,6 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// neteq is what libwebrtc's receiver does with the recorded schedules (Opus 32 kbit/s without FEC): buffer delay, delay
-// over the fastest packet (ms; 0: not measured) and concealed share (%).
-var neteq = map[string]struct{ buffer, overFastest, concealed float64 }{
-	"clean":    {38, 0, 0},
-	"loss5":    {23, 0, 4.83},
-	"burst":    {22, 0, 13.8},
-	"jitter30": {115, 178, 0.17},
-	"wifi":     {195, 205, 1.02},
-}
-
 const (
 	heads  = "  buffer   p95 | over fastest  aligned | concealed stretched  by FEC    lost | quality  conv. | CPU ms/s"
 	length = time.Minute
@@ -120,6 +110,7 @@ func table(e env, set *flag.FlagSet, args []string) error {
 		markdown(e.out, runs)
 	} else {
 		plain(e.out, runs)
+		return judge(e.out, runs)
 	}
 	return nil
 }

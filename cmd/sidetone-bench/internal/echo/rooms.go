@@ -1,9 +1,13 @@
 package echo
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"sidetone/audio"
@@ -55,10 +59,12 @@ func scenes() []scene {
 }
 
 // Rooms measures every canceller in made rooms, with so many seeds of each, and writes a table of means with the worst in
-// brackets. Only names the scene to measure, all when empty.
+// brackets. Only names the scene to measure, all when empty. Where ours and speexdsp are both among those named, ours is held
+// against it, and the error says where it is worse.
 func Rooms(w io.Writer, seeds int, only string, names []string) error {
 	fmt.Fprintf(w, "ERLE and double talk in dB; the mean of %d rooms, and the worst in brackets.\n%-12s %-9s | %15s %15s %15s | %15s %15s | %15s | %9s %6s\n",
 		seeds, "", "", "ERLE at 1 s", "at 5 s", "steady", "near SDR", "gain", "recovery s", "us/frame", "allocs")
+	var worse []string
 	for _, s := range scenes() {
 		if only != "" && s.name != only {
 			continue
@@ -79,6 +85,7 @@ func Rooms(w io.Writer, seeds int, only string, names []string) error {
 		if err := g.Wait(); err != nil {
 			return err
 		}
+		measured := make(map[string]*[6]column)
 		for _, name := range names {
 			var rows [6]column
 			var cost, allocations float64
@@ -95,9 +102,49 @@ func Rooms(w io.Writer, seeds int, only string, names []string) error {
 			}
 			fmt.Fprintf(w, "%-12s %-9s | %15s %15s %15s | %15s %15s | %15s | %9.0f %6.0f\n",
 				s.name, name, rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], cost, allocations)
+			measured[name] = &rows
+			if allocations > 0 {
+				worse = append(worse, fmt.Sprintf("%s: %s allocates %.0f times a frame", s.name, name, allocations))
+			}
+		}
+		if ours, theirs := measured["kalman"], measured["speexdsp"]; ours != nil && theirs != nil {
+			worse = append(worse, s.judge(ours, theirs)...)
 		}
 	}
+	if len(worse) > 0 {
+		return errors.New(strings.Join(worse, "\n"))
+	}
+	if slices.Contains(names, "kalman") && slices.Contains(names, "speexdsp") {
+		fmt.Fprintln(w, "No worse than speexdsp in the mean of any column but CPU, which is not judged.")
+	}
 	return nil
+}
+
+// drifting is the least ERLE, in dB, that is good enough where two clocks differ.
+const drifting = 28
+
+// judge says in which columns ours is worse than theirs.
+func (s scene) judge(ours, theirs *[6]column) (worse []string) {
+	for i, name := range []string{"ERLE at 1 s", "ERLE at 5 s", "steady ERLE", "near SDR", "near gain", "recovery"} {
+		a, b := ours[i], theirs[i]
+		if b.n == 0 {
+			continue // neither has a case of it, or only ours
+		}
+		less := a.mean() < b.mean()
+		switch name {
+		case "near gain": // the further from none
+			less = math.Abs(a.mean()) > math.Abs(b.mean())
+		case "recovery":
+			less = a.mean() > b.mean()
+		}
+		if less || a.missing > b.missing {
+			worse = append(worse, fmt.Sprintf("%s: worse than speexdsp: %s %s, %s", s.name, name, a, b))
+		}
+	}
+	if steady := ours[2]; s.Drift != 0 && steady.worst < drifting {
+		worse = append(worse, fmt.Sprintf("%s: steady ERLE %s, want %d at least", s.name, steady, drifting))
+	}
+	return worse
 }
 
 // column collects one figure of several rooms.
@@ -118,13 +165,15 @@ func (c *column) add(v *float64, low bool) {
 	c.n++
 }
 
+func (c column) mean() float64 { return c.sum / float64(max(c.n, 1)) }
+
 // String is the mean and the worst; "never" stands for rooms in which there was no such moment.
 func (c column) String() string {
 	switch {
 	case c.n == 0:
 		return "-"
 	case c.missing > 0:
-		return fmt.Sprintf("%.1f (never: %d)", c.sum/float64(c.n), c.missing)
+		return fmt.Sprintf("%.1f (never: %d)", c.mean(), c.missing)
 	}
-	return fmt.Sprintf("%.1f (%.1f)", c.sum/float64(c.n), c.worst)
+	return fmt.Sprintf("%.1f (%.1f)", c.mean(), c.worst)
 }
