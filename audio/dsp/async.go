@@ -1,6 +1,10 @@
 package dsp
 
-import "math"
+import (
+	"math"
+
+	"sidetone/audio/fir"
+)
 
 const (
 	asyncTaps   = 32  // of the filter: flat to 18 kHz
@@ -16,8 +20,7 @@ var asyncTable = func() (table [asyncPhases + 1][asyncTaps]float32) {
 		var row [asyncTaps]float64
 		for i := range row {
 			x := float64(i-asyncTaps/2+1) - float64(phase)/asyncPhases
-			w := x / (asyncTaps / 2)
-			row[i] = sinc(x*asyncCutoff) * bessel(asyncBeta*math.Sqrt(max(0, 1-w*w)))
+			row[i] = fir.Tap(x, asyncTaps/2, asyncCutoff, asyncBeta)
 			sum += row[i]
 		}
 		for i := range row {
@@ -26,23 +29,6 @@ var asyncTable = func() (table [asyncPhases + 1][asyncTaps]float32) {
 	}
 	return table
 }()
-
-func sinc(x float64) float64 {
-	if x == 0 {
-		return 1
-	}
-	return math.Sin(math.Pi*x) / (math.Pi * x)
-}
-
-// bessel is I0, the modified Bessel function of the first kind.
-func bessel(x float64) float64 {
-	sum, term := 1.0, 1.0
-	for k := 1.0; term > 1e-12*sum; k++ {
-		term *= x / (2 * k) * x / (2 * k)
-		sum += term
-	}
-	return sum
-}
 
 // Async changes the rate of a mono stream by a little, and by another little at any moment, without a click: it joins two
 // clocks that mean to be the same. Its output comes asyncTaps/2 samples later than its input. The zero value is ready, and

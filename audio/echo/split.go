@@ -1,6 +1,6 @@
 package echo
 
-import "math"
+import "sidetone/audio/fir"
 
 const (
 	ratio = 3           // between the sample rates of the device and of the canceller
@@ -14,13 +14,7 @@ var prototype = func() (h [taps]float64) {
 	const middle, beta = 7300.0 / 48000, 5.65
 	sum := 0.0
 	for i := range h {
-		x := float64(i) - (taps-1)/2
-		h[i] = 2 * middle
-		if x != 0 {
-			h[i] = math.Sin(2*math.Pi*middle*x) / (math.Pi * x)
-		}
-		r := 2 * x / (taps - 1)
-		h[i] *= bessel(beta * math.Sqrt(1-r*r))
+		h[i] = fir.Tap(float64(i)-(taps-1)/2, (taps-1)/2, 2*middle, beta)
 		sum += h[i]
 	}
 	for i := range h {
@@ -28,16 +22,6 @@ var prototype = func() (h [taps]float64) {
 	}
 	return h
 }()
-
-// bessel is the modified Bessel function of the first kind, order 0.
-func bessel(x float64) float64 {
-	sum, term := 1.0, 1.0
-	for k := 1.0; term > 1e-12*sum; k++ {
-		term *= x * x / (4 * k * k)
-		sum += term
-	}
-	return sum
-}
 
 // lower takes the band below 8 kHz out of a stream, at a third of its rate.
 type lower struct{ past [taps - 1 + wide]float64 }

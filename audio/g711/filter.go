@@ -3,6 +3,8 @@ package g711
 import (
 	"math"
 	"sync"
+
+	"sidetone/audio/fir"
 )
 
 const (
@@ -27,9 +29,7 @@ type lowPass struct {
 var filter = sync.OnceValue(func() *lowPass {
 	var h [taps]float64
 	for i := range h {
-		x := float64(i) - (taps-1)/2.0
-		r := 2 * x / taps
-		h[i] = sinc(2*cutoff/48000*x) * bessel(kaiser*math.Sqrt(1-r*r))
+		h[i] = fir.Tap(float64(i)-(taps-1)/2.0, taps/2, 2*cutoff/48000, kaiser)
 	}
 	f := &lowPass{}
 	total := 0.0
@@ -50,23 +50,6 @@ var filter = sync.OnceValue(func() *lowPass {
 	}
 	return f
 })
-
-func sinc(x float64) float64 {
-	if x == 0 {
-		return 1
-	}
-	return math.Sin(math.Pi*x) / (math.Pi * x)
-}
-
-// bessel is the modified Bessel function of order 0.
-func bessel(x float64) float64 {
-	sum, term := 1.0, 1.0
-	for k := 1.0; term > 1e-9*sum; k++ {
-		term *= x * x / (4 * k * k)
-		sum += term
-	}
-	return sum
-}
 
 // up makes 48 kHz of 8 kHz.
 type up struct {
