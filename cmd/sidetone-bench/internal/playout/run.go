@@ -112,7 +112,11 @@ func newEngine(c Config, codec codec, s audiotest.Schedule) (*engine, error) {
 	if c.Codec == "pcm" {
 		e.push = e.pushPCM
 	} else {
-		sender := voice.NewSender(voice.SenderConfig{Encoder: e.encoder, Out: e.network})
+		enc := voice.Encoder(e.encoder)
+		if c.FEC != "auto" {
+			enc = struct{ voice.Encoder }{enc} // not Adaptive: it stays as it was set
+		}
+		sender := voice.NewSender(voice.SenderConfig{Encoder: enc, Out: e.network})
 		e.push = func(f *audio.Frame) { sender.PushFrame(f) }
 		if c.FEC == "auto" {
 			e.reported = sender.Report
