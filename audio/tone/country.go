@@ -111,6 +111,9 @@ func Chime() *Generator {
 	return newGenerator(Level, false, on(400*ms, 659.26), on(800*ms, 523.25))
 }
 
+// Beep is one note, once: a count-down goes on.
+func Beep(d time.Duration) *Generator { return newGenerator(Level, false, on(d, 880)) }
+
 // Ring is the device's own bell: a warble of a second, then two seconds of rest.
 func Ring() *Generator {
 	var steps []step

@@ -160,18 +160,24 @@ func TestEdges(t *testing.T) {
 		}
 		begin := time.Now()
 		for i := range 6 {
-			time.Sleep(3 * time.Millisecond)
+			for range 5 {
+				time.Sleep(3 * time.Millisecond)
+				a.Drive(1, i%2 == 0)
+				time.Sleep(3 * time.Millisecond)
+				a.Drive(1, i%2 != 0)
+			}
 			a.Drive(1, i%2 == 0)
+			time.Sleep(70 * time.Millisecond)
 		}
 		time.Sleep(time.Second)
 		for i := range 6 {
 			e := next(t, l)
-			if e.Active != (i%2 == 0) || e.Lost != 0 || e.Time.Sub(begin) != time.Duration(i+1)*3*time.Millisecond {
+			if e.Active != (i%2 == 0) || e.Lost != 0 || e.Time.Sub(begin) != time.Duration(i)*100*time.Millisecond+37*time.Millisecond {
 				t.Errorf("edge %d: %+v, %s after the begin", i, e, e.Time.Sub(begin))
 			}
 		}
 		time.AfterFunc(5*time.Second, func() { a.Drive(1, true) })
-		if e := next(t, l); !e.Active || time.Since(e.Time) != 0 {
+		if e := next(t, l); !e.Active || time.Since(e.Time) != 0 || e.Time.Sub(begin) != 6607*time.Millisecond {
 			t.Errorf("%+v", e)
 		}
 		if active, err := l.Value(); !active || err != nil {

@@ -1,5 +1,5 @@
 // Package gpiofake stands in for the kernel's GPIO chips in tests: it understands the same requests, byte by byte, and
-// refuses what the kernel refuses. It does not debounce. Its time is that of package time, virtual where that is.
+// refuses what the kernel refuses. Its time is that of package time, virtual where that is.
 package gpiofake
 
 import (
@@ -157,6 +157,13 @@ func (c *Chip) Unplug() {
 	}
 }
 
+// Plug brings it back.
+func (c *Chip) Plug() {
+	c.system.mu.Lock()
+	defer c.system.mu.Unlock()
+	c.gone = false
+}
+
 // change is told with the lock held.
 func (c *Chip) change(offset int, high bool) {
 	l := &c.lines[offset]
@@ -164,10 +171,29 @@ func (c *Chip) change(offset int, high bool) {
 		return
 	}
 	l.high = high
-	f := l.held
-	if f == nil || f.flags&(uapi.EdgeRising|uapi.EdgeFalling) == 0 {
+	switch f := l.held; {
+	case f == nil || f.chip == nil:
+	case f.debounce == 0:
+		f.edge(uint32(offset), high)
+	case f.rest == nil:
+		f.rest = time.AfterFunc(f.debounce, func() {
+			c.system.mu.Lock()
+			defer c.system.mu.Unlock()
+			if !f.closed {
+				f.edge(uint32(offset), l.high)
+			}
+		})
+	default:
+		f.rest.Reset(f.debounce)
+	}
+}
+
+// edge is what the holder of a line hears of a level; called with the lock held.
+func (f *lineFile) edge(offset uint32, high bool) {
+	if f.high == high {
 		return
 	}
+	f.high = high
 	id, flag := uint32(uapi.Falling), uapi.EdgeFalling
 	if f.active() {
 		id, flag = uapi.Rising, uapi.EdgeRising
@@ -180,7 +206,7 @@ func (c *Chip) change(offset int, high bool) {
 		f.events = f.events[1:]
 	}
 	f.events = append(f.events, uapi.Event{
-		TimestampNs: uint64(time.Since(c.system.started)), ID: id, Offset: uint32(offset), Seqno: f.seqno, LineSeqno: f.seqno,
+		TimestampNs: uint64(f.chip.system.Monotonic()), ID: id, Offset: offset, Seqno: f.seqno, LineSeqno: f.seqno,
 	})
 	f.signal()
 }
@@ -253,6 +279,7 @@ func (c chipFile) request(r *uapi.LineRequest) error {
 	if f.flags&uapi.Output != 0 {
 		l.high = level
 	}
+	f.high = l.high
 	c.system.files = append(c.system.files, f)
 	r.FD = int32(len(c.system.files))
 	return nil
@@ -291,6 +318,8 @@ type lineFile struct {
 	line     *line
 	flags    uint64
 	debounce time.Duration
+	high     bool        // the level that the holder knows, of an input that is debounced
+	rest     *time.Timer // of a contact that bounces
 	room     int
 	events   []uapi.Event
 	seqno    uint32
@@ -300,7 +329,13 @@ type lineFile struct {
 }
 
 // active is asked with the lock held.
-func (f *lineFile) active() bool { return f.line.high != (f.flags&uapi.ActiveLow != 0) }
+func (f *lineFile) active() bool {
+	high := f.line.high
+	if f.debounce > 0 {
+		high = f.high
+	}
+	return high != (f.flags&uapi.ActiveLow != 0)
+}
 
 // signal is called with the lock held.
 func (f *lineFile) signal() {

@@ -16,6 +16,7 @@ import (
 	"sidetone/audio"
 	"sidetone/audio/device"
 	"sidetone/audio/dsp"
+	"sidetone/board/gpio"
 	"sidetone/board/indicator"
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/provisioning/config"
@@ -39,6 +40,7 @@ type Options struct {
 	Solo bool
 	// Lamp is told each change of the indicator; may be nil.
 	Lamp func(indicator.Pattern)
+	GPIO gpio.System // where buttons and lamp are; nil: the kernel
 }
 
 // Appliance is the whole device.
@@ -66,6 +68,8 @@ type Appliance struct {
 	outbox   *outbox
 	debug    *debugOutput
 	watchers watchers
+	gpio     *gpio.Host
+	lamp     *indicator.Lamp // nil: there is none
 
 	commands sync.WaitGroup
 
@@ -73,6 +77,9 @@ type Appliance struct {
 	requests chan func() // run by the loop, which owns view
 	view     view
 	ended    chan struct{} // closed when the loop has ended
+
+	reset     sync.Once
+	resetting chan struct{} // closed when the device is to end and to forget
 }
 
 // New builds the parts; nothing is opened but files.
@@ -81,10 +88,14 @@ func New(opt Options) (*Appliance, error) {
 	a := &Appliance{
 		opt: opt, cfg: cfg, started: time.Now(),
 		requests: make(chan func()),
-		ended:    make(chan struct{}),
-		view:     view{calls: map[string]call.Info{}, samples: map[string]int{}},
+		ended:    make(chan struct{}), resetting: make(chan struct{}),
+		view: view{calls: map[string]call.Info{}, samples: map[string]int{}},
 	}
 	a.log = slog.New(callLog{next: opt.Logger.Handler(), write: a.writeLog})
+	if opt.GPIO == nil {
+		opt.GPIO = gpio.Kernel{}
+	}
+	a.gpio = gpio.NewHost(opt.GPIO)
 	var err error
 	lineRoots, err := config.Roots(cfg.Line.CAFile)
 	if err != nil {
@@ -155,7 +166,7 @@ func (a *Appliance) processing(f func(*audio.Frame)) func(*audio.Frame) {
 	}
 }
 
-// Run is the device, until ctx ends. Shutdown goes from the calls outwards: calls say bye and report, reports leave,
+// Run is the device, until ctx ends or it is reset. Shutdown goes from the calls outwards: calls say bye and report, reports leave,
 // then line, broker, sound and socket close; each step is bounded.
 func (a *Appliance) Run(ctx context.Context) error {
 	var socket net.Listener
@@ -167,7 +178,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	}
 	// The parts outlive ctx, each until its turn in the shutdown.
 	base := context.WithoutCancel(ctx)
-	var uploads, calls, line, login, network, broker, amplifier, sound, keys, local part
+	var uploads, calls, line, login, network, broker, amplifier, sound, keys, local, buttons, lamp part
 	uploads.start(base, a.outbox.run)
 	calls.start(base, func(ctx context.Context) { a.calls.Run(ctx) })
 	line.start(base, func(ctx context.Context) { a.line.Run(ctx) })
@@ -192,10 +203,21 @@ func (a *Appliance) Run(ctx context.Context) error {
 			}
 		})
 	}
+	if !a.opt.Solo { // who runs beside has them
+		if a.lamp = a.openLamp(a.cfg.Board.LED); a.lamp != nil {
+			lamp.start(base, a.lamp.Run)
+		}
+		buttons.start(base, a.watchButtons)
+	}
 	go a.loop(base)
 
-	<-ctx.Done()
-	a.log.Info("shutting down")
+	select {
+	case <-ctx.Done():
+		a.log.Info("shutting down")
+	case <-a.resetting:
+		a.log.Warn("a button was held: the device forgets what it has learnt, and ends to be started again")
+	}
+	buttons.stop()
 	keys.stop()
 	network.stop()
 	calls.stop()
@@ -221,7 +243,13 @@ func (a *Appliance) Run(ctx context.Context) error {
 		a.chain.Close()
 	}
 	local.stop()
-	return nil
+	lamp.stop()
+	select {
+	case <-a.resetting:
+		return forget(a.cfg.Device.StateDir)
+	default:
+		return nil
+	}
 }
 
 // Bounds of the last steps. A device is restarted by people and by watchdogs: both want it gone within a second.

@@ -26,6 +26,8 @@ type view struct {
 	group   string         // of its calls
 	samples map[string]int // of each call
 	prompt  prompt
+	reset   indicator.Reset // a button is held to reset the device
+	offline bool            // the device has no address
 }
 
 // statsDue counts the samples of a call, one a second, and tells of each that ends an interval.
@@ -193,6 +195,8 @@ func (a *Appliance) show() {
 	s := indicator.State{
 		Refused:       a.view.line.State == verto.Refused,
 		NotRegistered: a.view.line.State != verto.Registered,
+		NoNetwork:     a.view.offline && a.view.line.State != verto.Registered,
+		Reset:         a.view.reset,
 	}
 	calls := a.view.live()
 	signs := call.SignsOf(a.litFor(calls)...)
@@ -202,6 +206,9 @@ func (a *Appliance) show() {
 		a.view.pattern = p
 		if a.opt.Lamp != nil {
 			a.opt.Lamp(p)
+		}
+		if a.lamp != nil {
+			a.lamp.Show(p)
 		}
 	}
 	a.sound.set(a.routeFor(calls))

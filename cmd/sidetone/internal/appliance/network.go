@@ -16,6 +16,7 @@ const watchAgain = 10 * time.Second
 func (a *Appliance) watchNetwork(ctx context.Context) {
 	var was *media.Network // when there was one last
 	changed := func(n media.Network) {
+		a.do(ctx, func() { a.view.offline = !n.Up() })
 		before := was
 		if n.Up() {
 			was = &n

@@ -1,12 +1,14 @@
 package appliance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"sidetone/board/gesture"
 	"sidetone/provisioning/config"
 	"sidetone/rtc/call"
 	"sidetone/rtc/call/hunt"
@@ -25,20 +27,41 @@ func (a *Appliance) Key(key rune) {
 	}
 }
 
-// Press does what the button means now: answer what rings here, end what is under way, or call the button's targets.
+// Press does what a press of the button means now.
 func (a *Appliance) Press(ctx context.Context, name string) error {
 	button, err := a.button(name)
 	if err != nil {
 		return err
 	}
-	var do func(context.Context) error
-	if err := a.do(ctx, func() { do = a.pressed(button) }); err != nil {
+	do, err := a.meaning(ctx, button, gesture.Press)
+	if err != nil {
 		return err
 	}
-	if a.fleet != nil {
-		a.fleet.Event("button", map[string]any{"button": button.Name, "gesture": "press"})
+	a.tellGesture(button, gesture.Press)
+	if do == nil {
+		return nil
 	}
 	return do(ctx)
+}
+
+// meaning decides what a gesture of the button is to do now; nil is nothing.
+func (a *Appliance) meaning(ctx context.Context, b config.Button, g gesture.Kind) (do func(context.Context) error, err error) {
+	action := map[gesture.Kind]string{
+		gesture.Press: cmp.Or(b.Press, config.ActionCall), gesture.Double: b.Double, gesture.Long: b.Long, gesture.Held: b.Hold,
+	}[g]
+	switch action {
+	case config.ActionCall:
+		err = a.do(ctx, func() { do = a.pressed(b) })
+	case config.ActionAnswer:
+		do = func(ctx context.Context) error { return a.calls.Answer(ctx, "") }
+	case config.ActionHangup:
+		err = a.do(ctx, func() { do = a.ends(a.view.live()) })
+	case config.ActionMute:
+		do = func(ctx context.Context) error { return a.calls.ToggleMute(ctx, "") }
+	case config.ActionReset:
+		do = func(context.Context) error { a.requestReset(); return nil }
+	}
+	return do, err
 }
 
 func (a *Appliance) button(name string) (config.Button, error) {
@@ -55,18 +78,15 @@ func (a *Appliance) button(name string) (config.Button, error) {
 	return a.cfg.Buttons[i], nil
 }
 
-// pressed decides, in the loop, what a press means; what it returns is done outside.
+// pressed decides, in the loop, what to do: answer what rings here, else end what is under way, else call the button's
+// targets. What it returns is done outside.
 func (a *Appliance) pressed(b config.Button) func(context.Context) error {
-	calls, now := a.view.live(), time.Now()
-	rings := slices.IndexFunc(calls, func(c call.Info) bool { return c.Direction == call.Inbound && c.State == call.Ringing })
-	switch {
-	case rings >= 0:
-		return func(ctx context.Context) error { return a.calls.Answer(ctx, calls[rings].ID) }
-	case !a.view.hunt.Over():
-		actions := a.hunted(hunt.Input{Kind: hunt.Pressed, Time: now})
-		return func(ctx context.Context) error { return a.follow(ctx, actions) }
-	case len(calls) > 0:
-		return func(ctx context.Context) error { return a.calls.Hangup(ctx, calls[len(calls)-1].ID) }
+	calls := a.view.live()
+	if i := slices.IndexFunc(calls, func(c call.Info) bool { return c.Direction == call.Inbound && c.State == call.Ringing }); i >= 0 {
+		return func(ctx context.Context) error { return a.calls.Answer(ctx, calls[i].ID) }
+	}
+	if end := a.ends(calls); end != nil {
+		return end
 	}
 	plan := b.Plan()
 	if plan.PerTarget == 0 {
@@ -75,9 +95,22 @@ func (a *Appliance) pressed(b config.Button) func(context.Context) error {
 	h, actions := hunt.Start(hunt.Plan{
 		Targets: plan.Targets, Mode: hunt.Mode(plan.Mode), PerTarget: plan.PerTarget, Rounds: plan.Rounds,
 		NoAnswer: plan.NoAnswer, MaxCall: plan.MaxCall, AfterDoor: plan.AfterDoor,
-	}, now)
+	}, time.Now())
 	a.view.hunt, a.view.group = h, uuid.NewString()
 	return func(ctx context.Context) error { return a.follow(ctx, actions) }
+}
+
+// ends decides, in the loop, how what is under way is ended: what a button calls, else the call that began last. Nil:
+// there is nothing to end.
+func (a *Appliance) ends(calls []call.Info) func(context.Context) error {
+	switch {
+	case !a.view.hunt.Over():
+		actions := a.hunted(hunt.Input{Kind: hunt.Pressed, Time: time.Now()})
+		return func(ctx context.Context) error { return a.follow(ctx, actions) }
+	case len(calls) > 0:
+		return func(ctx context.Context) error { return a.calls.Hangup(ctx, calls[len(calls)-1].ID) }
+	}
+	return nil
 }
 
 // DoorOpened implements control.Device.

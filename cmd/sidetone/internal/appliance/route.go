@@ -21,10 +21,11 @@ func (a *Appliance) routeFor(calls []call.Info) route {
 	var over audio.Source // what the device itself has to say meanwhile
 	ring := a.ringVolume()
 	a.ringing.Store(int32(ring))
+	counting := a.view.reset.Held // is heard, whatever rings
 	switch prompt := a.view.prompt.now(); {
-	case card && signs.Rings && talk < 0 && ring > 0:
+	case card && !counting && signs.Rings && talk < 0 && ring > 0:
 		return route{speaker: a.tones.source(ringTone, func() int { return int(a.ringing.Load()) })}
-	case card && signs.Ringback && talk < 0:
+	case card && !counting && signs.Ringback && talk < 0:
 		return route{speaker: a.tones.source(ringbackTone, func() int { return a.volume(talkRole) })}
 	case prompt != noTone && (card || talk >= 0):
 		over = a.tones.source(prompt, func() int { return a.volume(promptRole) })

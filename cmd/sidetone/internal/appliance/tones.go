@@ -21,10 +21,16 @@ const (
 	busyTone     signalTone = "busy"     // whom we called is in another call
 	errorTone    signalTone = "error"    // our call failed
 	chimeTone    signalTone = "chime"    // the door is open
+	tickTone     signalTone = "tick"     // a second of a count-down
+	letGoTone    signalTone = "let go"   // its end
 )
 
-// busyTime is how long the busy tone is heard, unless a file has its own length.
-const busyTime = 3 * time.Second
+// How long tones are heard; files have their own length.
+const (
+	busyTime  = 3 * time.Second
+	tickTime  = 100 * time.Millisecond
+	letGoTime = time.Second
+)
 
 // tones holds the tone that sounds, so that it goes on where it is while its reason holds, and starts anew for the
 // next one.
@@ -80,6 +86,10 @@ func (t *tones) make(want signalTone) audio.Source {
 		return tone.Error()
 	case chimeTone:
 		return tone.Chime()
+	case tickTone:
+		return tone.Beep(tickTime)
+	case letGoTone:
+		return tone.Beep(letGoTime)
 	}
 	return nil
 }
@@ -94,6 +104,10 @@ func (t *tones) length(prompt signalTone) time.Duration {
 		return busyTime
 	case errorTone:
 		return tone.ErrorLength
+	case tickTone:
+		return tickTime
+	case letGoTone:
+		return letGoTime
 	}
 	return tone.ChimeLength
 }

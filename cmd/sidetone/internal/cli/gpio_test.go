@@ -36,7 +36,7 @@ gpiochip0:2  pinctrl-bcm2711:2  GPIO17  free
 		time.AfterFunc(2*time.Second, func() { chip.Drive(2, false) })
 		time.AfterFunc(5*time.Second, func() { chip.Drive(2, true) })
 		err := watchLine(ctx, host, "GPIO17", gpio.Config{ActiveLow: true, Debounce: time.Millisecond}, &out)
-		if want := "inactive\nactive after 2s\ninactive after 3s\n"; out.String() != want || !errors.Is(err, context.DeadlineExceeded) {
+		if want := "inactive\nactive after 2.001s\ninactive after 3s\n"; out.String() != want || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v, watched:\n%s", err, out.String())
 		}
 		if err := listLines(gpio.NewHost(&gpiofake.System{}), &out); err == nil {

@@ -17,7 +17,7 @@ import (
 // Event is one thing that happened, as it goes to `sidetone call --json` and to every other watcher.
 type Event struct {
 	// Event is "state", "warning" (of a call, the line or the sound device), "call_error" (the call may go on),
-	// "device_error" (the sound device does not open, and is tried again), "stats", "dtmf", "report", "line", "error" (no call was placed), "assistant", or "media", whose Name says what happened first:
+	// "device_error" (the sound device does not open, and is tried again), "stats", "dtmf", "report", "line", "error" (no call was placed), "assistant", "button", or "media", whose Name says what happened first:
 	// connected, first_packet_sent, first_packet_received, first_sound_played. When the sound of a call
 	// moves to another session, as at a re-attach, the first three come again, and first_packet_received has GapMs.
 	Event string `json:"event"`
@@ -32,7 +32,9 @@ type Event struct {
 	Cause     string          `json:"cause,omitempty"`  // of a Code: the likely reason
 	Action    string          `json:"action,omitempty"` // of a Code: what to do
 	Digit     string          `json:"digit,omitempty"`
-	GapMs     int64           `json:"gap_ms,omitempty"` // from the last packet of sound the old way to the first the new way
+	Button    string          `json:"button,omitempty"`
+	Gesture   string          `json:"gesture,omitempty"` // of Button: press, double, long, hold, kept, stuck, released
+	GapMs     int64           `json:"gap_ms,omitempty"`  // from the last packet of sound the old way to the first the new way
 	Call      *call.Info      `json:"call,omitempty"`
 	Line      *verto.Status   `json:"line,omitempty"`
 	Stats     *quality.Frame  `json:"stats,omitempty"`
