@@ -23,6 +23,12 @@ var header = map[int]int{
 	26: 7, 27: 0, 28: 1, 29: 5, 31: 6, 32: 12, 33: 13, 35: 19, 36: 16, 37: 26, 38: 20, 40: 21,
 }
 
+// power are its other pins.
+var power = map[int]string{
+	1: "3.3 V", 17: "3.3 V", 2: "5 V", 4: "5 V",
+	6: "ground", 9: "ground", 14: "ground", 20: "ground", 25: "ground", 30: "ground", 34: "ground", 39: "ground",
+}
+
 // TestPins holds that pins are those of the header, and that no board uses one that a part for sound needs.
 func TestPins(t *testing.T) {
 	var parts []Profile
@@ -36,8 +42,10 @@ func TestPins(t *testing.T) {
 				t.Errorf("%s has no title", name)
 			}
 			for _, pin := range p.Pins {
-				if gpio, ok := header[pin.Pin]; !ok || gpio != pin.GPIO {
+				if gpio, ok := header[pin.Pin]; pin.GPIO >= 0 && (!ok || gpio != pin.GPIO) {
 					t.Errorf("%s: pin %d is not GPIO%d", name, pin.Pin, pin.GPIO)
+				} else if _, power := power[pin.Pin]; pin.GPIO < 0 && !power {
+					t.Errorf("%s: pin %d is neither power nor ground", name, pin.Pin)
 				}
 			}
 			parts = append(parts, p)

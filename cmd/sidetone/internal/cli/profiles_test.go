@@ -29,14 +29,14 @@ func TestProfilesAreConfig(t *testing.T) {
 		for _, s := range append(board.Names(board.KindSound), "") {
 			file := write(t, filepath.Join(t.TempDir(), "door.toml"), "board.profile = '"+b+"'\nboard.sound = '"+s+"'\n"+credentials+
 				"[[buttons]]\nname = 'call'\ntarget = 'house'\n[[door.relays]]\nname = 'door'\npulse = '2s'\n"+
-				map[bool]string{true: "line = 'GPIO5'\n"}[b == "sim"])
+				map[bool]string{true: "line = 'GPIO26'\n"}[b == "sim"])
 			c, err := load(file)
 			if err != nil {
 				t.Errorf("%s with %q: %v", b, s, err)
 				continue
 			}
 			if c.Board.Profile != b || c.Board.Sound != s || c.Audio.Complexity < 0 || len(c.Buttons) != 1 || c.Buttons[0].Target != "house" ||
-				len(c.Door.Relays) != 1 || c.Door.Relays[0].Line != "GPIO5" {
+				len(c.Door.Relays) != 1 || c.Door.Relays[0].Line != "GPIO26" {
 				t.Errorf("%s with %q: %+v", b, s, c)
 			}
 			if s == "wm8960" && (c.Buttons[0].Line != "GPIO17" || len(c.Audio.Mixer) < 5 || c.Audio.Capture != "card:wm8960soundcard") {
