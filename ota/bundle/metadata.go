@@ -33,14 +33,14 @@ var (
 	ErrDowngrade = errors.New("older than what runs")
 )
 
-// common opens every kind of metadata.
-type common struct {
+// Common opens every kind of metadata.
+type Common struct {
 	Type    Role      `json:"_type"`
 	Version int64     `json:"version"` // grows with each that is signed
 	Expires time.Time `json:"expires"`
 }
 
-func (c common) check(want Role) error {
+func (c Common) checkAs(want Role) error {
 	switch {
 	case c.Type != want:
 		return fmt.Errorf("%w: it is %q", ErrMismatch, c.Type)
@@ -52,7 +52,7 @@ func (c common) check(want Role) error {
 
 // Root says which keys sign what. It is signed by the root keys, which live offline.
 type Root struct {
-	common
+	Common
 	Keys  map[string]ed25519.PublicKey `json:"keys"` // by KeyID
 	Roles map[Role]Keys                `json:"roles"`
 }
@@ -65,8 +65,9 @@ type Keys struct {
 
 func (k Keys) has(id string) bool { return slices.Contains(k.KeyIDs, id) }
 
-func (r *Root) check() error {
-	if err := r.common.check(RootRole); err != nil {
+// Check says what makes the root useless, whoever signed it.
+func (r *Root) Check() error {
+	if err := r.Common.checkAs(RootRole); err != nil {
 		return err
 	}
 	for id, key := range r.Keys {
@@ -86,7 +87,7 @@ func (r *Root) check() error {
 
 // Timestamp says which targets file of each board is current. It expires within days.
 type Timestamp struct {
-	common
+	Common
 	Targets map[string]Meta `json:"targets"` // by board
 }
 
@@ -99,7 +100,7 @@ type Meta struct {
 
 // Targets is the release for a board: the manifest of an update.
 type Targets struct {
-	common
+	Common
 	Board          string  `json:"board"`
 	Release        string  `json:"release"`         // semantic version, as v1.2.3
 	MinimumVersion string  `json:"minimum_version"` // what has to run to take it, or empty
@@ -134,8 +135,9 @@ const (
 	maxImage    = 16 << 30
 )
 
-func (t *Targets) check() error {
-	if err := t.common.check(TargetsRole); err != nil {
+// Check says what makes the release useless, whoever signed it.
+func (t *Targets) Check() error {
+	if err := t.Common.checkAs(TargetsRole); err != nil {
 		return err
 	}
 	if !semver.IsValid(t.Release) {

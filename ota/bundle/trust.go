@@ -43,7 +43,7 @@ func (t Trust) Refresh(fetch Fetcher, board string, now time.Time) (*Targets, Tr
 		err = open(b, root, TimestampRole, &stamp)
 	}
 	if err == nil {
-		err = stamp.check(TimestampRole)
+		err = stamp.checkAs(TimestampRole)
 	}
 	switch {
 	case err != nil:
@@ -84,7 +84,7 @@ func (t Trust) root(fetch Fetcher) (*Root, Trust, error) {
 		err = strict(e.Payload, &root)
 	}
 	if err == nil {
-		err = root.check()
+		err = root.Check()
 	}
 	if err == nil {
 		err = e.verify(&root, RootRole)
@@ -105,7 +105,7 @@ func (t Trust) root(fetch Fetcher) (*Root, Trust, error) {
 			return nil, t, fmt.Errorf("version %d: %w", root.Version+1, err)
 		}
 		e, _ := parseEnvelope(b)
-		if err := errors.Join(newer.check(), e.verify(&newer, RootRole)); err != nil {
+		if err := errors.Join(newer.Check(), e.verify(&newer, RootRole)); err != nil {
 			return nil, t, fmt.Errorf("version %d: %w", root.Version+1, err)
 		}
 		if newer.Version != root.Version+1 {
@@ -138,7 +138,7 @@ func readTargets(fetch Fetcher, root *Root, board string, meta Meta) (*Targets, 
 	if err := open(b, root, TargetsRole, &t); err != nil {
 		return nil, err
 	}
-	if err := t.check(); err != nil {
+	if err := t.Check(); err != nil {
 		return nil, err
 	}
 	switch {

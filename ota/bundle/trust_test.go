@@ -40,7 +40,7 @@ func keysOf(threshold int, keys ...ed25519.PrivateKey) Keys {
 // newRepo has release v2.0.0 for rpi4, its root needs two of three keys.
 func newRepo(t *testing.T) (*repo, Trust) {
 	r := &repo{t: t, keys: map[string]ed25519.PrivateKey{}, files: map[string][]byte{}}
-	r.root = Root{common: common{RootRole, 1, now.AddDate(5, 0, 0)}, Keys: map[string]ed25519.PublicKey{}}
+	r.root = Root{Common: Common{RootRole, 1, now.AddDate(5, 0, 0)}, Keys: map[string]ed25519.PublicKey{}}
 	for _, name := range []string{"root1", "root2", "root3", "targets", "timestamp", "other"} {
 		r.keys[name] = key(name)
 		public := r.keys[name].Public().(ed25519.PublicKey)
@@ -78,7 +78,7 @@ func (r *repo) release(changeTargets func(*Targets), changeStamp func(*Timestamp
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	t := Targets{common: common{TargetsRole, 4, now.AddDate(1, 0, 0)}, Board: "rpi4", Release: "v2.0.0", Image: image}
+	t := Targets{Common: Common{TargetsRole, 4, now.AddDate(1, 0, 0)}, Board: "rpi4", Release: "v2.0.0", Image: image}
 	if changeTargets != nil {
 		changeTargets(&t)
 	}
@@ -88,7 +88,7 @@ func (r *repo) release(changeTargets func(*Targets), changeStamp func(*Timestamp
 
 func (r *repo) stamp(version int64, targets []byte, change func(*Timestamp)) {
 	sum := sha256.Sum256(targets)
-	s := Timestamp{common{TimestampRole, 9, now.AddDate(0, 0, 7)}, map[string]Meta{"rpi4": {version, int64(len(targets)), sum[:]}}}
+	s := Timestamp{Common{TimestampRole, 9, now.AddDate(0, 0, 7)}, map[string]Meta{"rpi4": {version, int64(len(targets)), sum[:]}}}
 	if change != nil {
 		change(&s)
 	}
@@ -178,7 +178,7 @@ func TestRefreshRefuses(t *testing.T) {
 			r.put("timestamp.json", x, "timestamp")
 		}, nil, nil, "unknown field"},
 		{"root in the timestamp's role", func(r *repo) {
-			r.put("timestamp.json", Timestamp{common: common{RootRole, 9, now.AddDate(1, 0, 0)}}, "timestamp")
+			r.put("timestamp.json", Timestamp{Common: Common{RootRole, 9, now.AddDate(1, 0, 0)}}, "timestamp")
 		},
 			nil, ErrMismatch, `it is "root"`},
 		{"a path out of the server", func(r *repo) { r.release(func(x *Targets) { x.Image.Path = "../secret" }, nil) }, nil, nil, "path"},
@@ -362,7 +362,7 @@ func FuzzTargets(f *testing.F) {
 	f.Add([]byte(e.Payload))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var x Targets
-		if strict(b, &x) != nil || x.check() != nil {
+		if strict(b, &x) != nil || x.Check() != nil {
 			return
 		}
 		end := int64(0)

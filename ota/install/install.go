@@ -1,0 +1,364 @@
+// Package install brings a release from a server into a slot: metadata is verified before the first write, each chunk
+// before it is written, the whole by reading it back. A download goes on at its byte; a delta is used where there is one.
+package install
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sidetone/ota"
+	"sidetone/ota/bundle"
+	"sidetone/ota/delta"
+	"sidetone/ota/slot"
+)
+
+// Source is where releases come from.
+type Source interface {
+	Metadata(ctx context.Context, name string, limit int64) ([]byte, error) // fs.ErrNotExist where there is none
+	Open(ctx context.Context, path string, from int64) (io.ReadCloser, error)
+}
+
+// Installer implements ota.Installer for one board. Its methods are called one at a time.
+type Installer struct {
+	Source  Source
+	Board   string
+	Running string // version that runs, as v1.2.3
+	Slot    slot.Control
+	Trust   func() (bundle.Trust, error) // as it was saved last, or the built-in root
+	Save    func(bundle.Trust) error     // on the disk when it returns
+	Head    string                       // path of a file on the data partition for the image's head
+	Now     func() time.Time             // may be early, never late
+	Log     *slog.Logger
+
+	// Old opens the slot that runs, for deltas, and gives the SHA-256 of the image it was written from. Nil: no deltas.
+	Old func() (image io.ReaderAt, size int64, sum []byte, err error)
+	// NeverFull is for links that are paid by the byte: without a delta that fits there is no update.
+	NeverFull bool
+
+	// Patience is how long a server that went away is waited for in one fetch, and Pause the first wait.
+	Patience, Pause time.Duration
+
+	targets *bundle.Targets // verified by the last Check
+	Bytes   int64           // fetched of images and deltas
+}
+
+// Check implements ota.Installer.
+func (i *Installer) Check(ctx context.Context) (*ota.Release, error) {
+	i.targets = nil
+	trust, err := i.Trust()
+	if err != nil {
+		return nil, err
+	}
+	fetch := func(name string, limit int64) ([]byte, error) { return i.Source.Metadata(ctx, name, limit) }
+	targets, trust, err := trust.Refresh(fetch, i.Board, i.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err := i.Save(trust); err != nil {
+		return nil, err
+	}
+	if targets == nil {
+		return nil, nil
+	}
+	switch err := targets.Offers(i.Running); {
+	case errors.Is(err, bundle.ErrCurrent):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	i.targets = targets
+	return &ota.Release{Version: targets.Release, Serial: targets.Version, SHA256: hex.EncodeToString(targets.Image.SHA256), Size: targets.Image.Size}, nil
+}
+
+// image is what the last Check has verified, if it is the release.
+func (i *Installer) image(r ota.Release) (bundle.Image, error) {
+	if i.targets == nil || hex.EncodeToString(i.targets.Image.SHA256) != r.SHA256 {
+		return bundle.Image{}, errors.New("the release has not been verified since the start")
+	}
+	return i.targets.Image, nil
+}
+
+// write opens the other slot for a release.
+func (i *Installer) write(r ota.Release, do func(bundle.Image, *slot.Writer) error) error {
+	image, err := i.image(r)
+	if err != nil {
+		return err
+	}
+	dev, err := i.Slot.Open()
+	if err != nil {
+		return err
+	}
+	w, err := slot.NewWriter(dev, image.Size)
+	if err != nil {
+		return errors.Join(ota.Permanent{Err: err}, dev.Close())
+	}
+	return errors.Join(do(image, w), dev.Close())
+}
+
+// syncEvery is how much is written before it is synced and told of: what a cut costs at most, in bytes.
+const syncEvery = 4 << 20
+
+// Fetch implements ota.Installer.
+func (i *Installer) Fetch(ctx context.Context, r ota.Release, offset int64, progress func(int64)) error {
+	return i.write(r, func(image bundle.Image, w *slot.Writer) error {
+		n := int(offset / image.ChunkSize) // a chunk that is half there comes again
+		if n == 0 || !i.hasHead(image, n) {
+			n = 0
+			if err := w.Begin(); err != nil {
+				return err
+			}
+			if err := os.WriteFile(i.Head, nil, 0o600); err != nil {
+				return err
+			}
+		}
+		put := &chunks{image: image, next: n, synced: int64(n) * image.ChunkSize, write: func(at int64, b []byte) error {
+			if err := i.keepHead(at, b); err != nil {
+				return err
+			}
+			_, err := w.WriteAt(b, at)
+			return err
+		}, sync: w.Sync, progress: progress}
+		err := i.fetchDelta(ctx, put)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return err
+		case i.NeverFull:
+			return fmt.Errorf("the whole image must not be fetched over this link: %w", err)
+		case !errors.Is(err, errNoDelta):
+			i.Log.Warn("the delta does not serve, the whole image is fetched", "err", err)
+		}
+		return i.fetchWhole(ctx, put)
+	})
+}
+
+// chunks takes an image's bytes in order, and writes each chunk once it is verified.
+type chunks struct {
+	image    bundle.Image
+	next     int   // chunk
+	synced   int64 // bytes
+	write    func(at int64, b []byte) error
+	sync     func() error
+	progress func(int64)
+}
+
+func (c *chunks) done() bool    { return c.next == len(c.image.Chunks) }
+func (c *chunks) offset() int64 { return min(int64(c.next)*c.image.ChunkSize, c.image.Size) }
+
+// put verifies and writes the next chunk.
+func (c *chunks) put(b []byte) error {
+	if err := c.image.CheckChunk(c.next, b); err != nil {
+		return err
+	}
+	if err := c.write(c.offset(), b); err != nil {
+		return err
+	}
+	c.next++
+	if at := c.offset(); at-c.synced >= syncEvery || c.done() {
+		if err := c.sync(); err != nil {
+			return err
+		}
+		c.synced = at
+		c.progress(at)
+	}
+	return nil
+}
+
+// fetchWhole fetches the image from the next chunk on. It asks again where it was as long as the server comes back.
+func (i *Installer) fetchWhole(ctx context.Context, c *chunks) error {
+	wait, waited, wrong := i.Pause, time.Duration(0), 0
+	for !c.done() {
+		before := c.next
+		err := i.read(ctx, c)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, bundle.ErrMismatch):
+			if wrong++; wrong > 1 { // once may be the line's fault
+				return ota.Permanent{Err: err}
+			}
+		case errors.Is(err, errStore):
+			return err
+		}
+		if c.next > before {
+			wait, waited, wrong = i.Pause, 0, min(wrong, 1)
+		}
+		if waited >= i.Patience {
+			return err
+		}
+		i.Log.Info("the download broke off, it goes on", "offset", c.offset(), "in", wait, "err", err)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		waited += wait
+		wait = min(2*wait, time.Minute)
+	}
+	return nil
+}
+
+// errStore marks what the disk says, which no other try of the network mends.
+var errStore = errors.New("writing the slot")
+
+func (i *Installer) read(ctx context.Context, c *chunks) error {
+	body, err := i.Source.Open(ctx, c.image.Path, c.offset())
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	b := make([]byte, c.image.ChunkSize)
+	for !c.done() {
+		_, size := c.image.Chunk(c.next)
+		n, err := io.ReadFull(body, b[:size])
+		i.Bytes += int64(n)
+		if err != nil {
+			return err
+		}
+		if err := c.put(b[:size]); errors.Is(err, bundle.ErrMismatch) {
+			return err
+		} else if err != nil {
+			return fmt.Errorf("%w: %w", errStore, err)
+		}
+	}
+	return nil
+}
+
+// errNoDelta says that there is none from what runs.
+var errNoDelta = errors.New("there is no delta from what runs")
+
+// fetchDelta makes the image out of the one that runs, from the next chunk on.
+func (i *Installer) fetchDelta(ctx context.Context, c *chunks) error {
+	if i.Old == nil || c.done() {
+		return errNoDelta
+	}
+	old, size, sum, err := i.Old()
+	if err != nil {
+		return fmt.Errorf("the slot that runs: %w", err)
+	}
+	if closer, is := old.(io.Closer); is {
+		defer closer.Close()
+	}
+	for _, d := range i.targets.Deltas {
+		if bytes.Equal(d.From, sum) {
+			return i.apply(ctx, c, d, old, size)
+		}
+	}
+	return errNoDelta
+}
+
+func (i *Installer) apply(ctx context.Context, c *chunks, d bundle.Delta, old io.ReaderAt, oldSize int64) error {
+	body, err := i.Source.Open(ctx, d.Path, 0)
+	if err != nil {
+		return err
+	}
+	counted := &counter{r: io.LimitReader(body, d.Size), n: &i.Bytes}
+	h, err := delta.ReadHeader(counted)
+	if err == nil && h.Size != c.image.Size {
+		err = fmt.Errorf("the delta makes %d bytes, the image has %d", h.Size, c.image.Size)
+	}
+	first := int(c.offset() / max(h.Segment, 1))
+	if err == nil && first > 0 { // go on where it was
+		if err = body.Close(); err == nil {
+			body, err = i.Source.Open(ctx, d.Path, h.Offset(first))
+			counted.r = io.LimitReader(body, d.Size)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	var pending []byte // of the image, from offset at on
+	at := int64(first) * h.Segment
+	for n := first; n < len(h.Frames); n++ {
+		segment, err := h.Apply(n, old, oldSize, counted)
+		if err != nil {
+			return err
+		}
+		pending = append(pending, segment...)
+		if skip := c.offset() - at; skip > 0 && skip <= int64(len(pending)) { // chunks that are there already
+			pending, at = pending[skip:], at+skip
+		}
+		for !c.done() && at == c.offset() {
+			_, size := c.image.Chunk(c.next)
+			if int64(len(pending)) < size {
+				break
+			}
+			if err := c.put(pending[:size]); err != nil {
+				return err
+			}
+			pending, at = pending[size:], at+size
+		}
+	}
+	if !c.done() {
+		return errors.New("the delta ends before the image does")
+	}
+	return nil
+}
+
+type counter struct {
+	r io.Reader
+	n *int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	*c.n += int64(n)
+	return n, err
+}
+
+// ReadBack implements ota.Installer.
+func (i *Installer) ReadBack(_ context.Context, r ota.Release) error {
+	return i.write(r, func(image bundle.Image, w *slot.Writer) error {
+		head, err := os.ReadFile(i.Head)
+		if err != nil {
+			return err
+		}
+		return w.Verify(head, image.SHA256)
+	})
+}
+
+// WriteHead implements ota.Installer.
+func (i *Installer) WriteHead(_ context.Context, r ota.Release) error {
+	return i.write(r, func(image bundle.Image, w *slot.Writer) error {
+		head, err := os.ReadFile(i.Head)
+		if err != nil {
+			return err
+		}
+		if err := w.Finish(head, image.SHA256); err != nil {
+			return err
+		}
+		return os.Remove(i.Head)
+	})
+}
+
+// keepHead puts aside what belongs to the image's head: it is written to the slot last of all.
+func (i *Installer) keepHead(at int64, b []byte) error {
+	if at >= slot.Head {
+		return nil
+	}
+	f, err := os.OpenFile(i.Head, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(b[:min(int64(len(b)), slot.Head-at)], at)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// hasHead says whether the head's part of the first n chunks was put aside, and is what it was.
+func (i *Installer) hasHead(image bundle.Image, n int) bool {
+	head, err := os.ReadFile(filepath.Clean(i.Head))
+	if err != nil {
+		return false
+	}
+	return int64(len(head)) >= min(slot.Head, int64(n)*image.ChunkSize, image.Size)
+}

@@ -1,0 +1,385 @@
+package install
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"sidetone/ota"
+	"sidetone/ota/bundle"
+	"sidetone/ota/release"
+	"sidetone/ota/slot"
+)
+
+var key = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
+
+// world is a server with a release, and a device with two slots in files.
+type world struct {
+	Installer
+	t      *testing.T
+	dir    string
+	repo   release.Repository
+	old    []byte
+	image  []byte
+	trust  bundle.Trust
+	mu     sync.Mutex
+	asked  []string                                             // path and range of each request
+	change func(http.ResponseWriter, *http.Request) (done bool) // before the server answers
+}
+
+// slots is boot control that only opens.
+type slots struct {
+	slot.Control
+	path string
+}
+
+func (s slots) Open() (slot.Device, error) { return slot.OpenDevice(s.path) }
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, dir: t.TempDir()}
+	w.repo = release.Repository{Dir: filepath.Join(w.dir, "server")}
+	r := rand.New(rand.NewPCG(1, 1))
+	w.old = make([]byte, 6<<20+12_345)
+	for n := range w.old {
+		w.old[n] = byte(r.Uint32())
+	}
+	w.image = bytes.Clone(w.old)
+	copy(w.image[3<<20:], "a small change")
+	w.file("old.img", w.old)
+	w.file("new.img", w.image)
+	w.file("slot", make([]byte, 8<<20))
+
+	keys := release.Keys{Public: []ed25519.PublicKey{key.Public().(ed25519.PublicKey)}, Threshold: 1}
+	year := time.Now().AddDate(1, 0, 0)
+	if _, err := w.repo.Root(keys, keys, keys, year, key); err != nil {
+		t.Fatal(err)
+	}
+	w.release("v2.0.0", w.dir+"/old.img")
+	first, err := w.repo.First()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.trust = bundle.Trust{Root: first}
+
+	files := http.FileServer(http.Dir(w.repo.Dir))
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		w.mu.Lock()
+		w.asked = append(w.asked, strings.TrimSpace(req.URL.Path+" "+req.Header.Get("Range")))
+		change := w.change
+		w.mu.Unlock()
+		if change == nil || !change(rw, req) {
+			files.ServeHTTP(rw, req)
+		}
+	}))
+	t.Cleanup(server.Close)
+	u, _ := url.Parse(server.URL)
+	w.Installer = Installer{
+		Source: HTTP{URL: u, Client: server.Client()}, Board: "rpi4", Running: "v1.0.0",
+		Slot:  slots{path: w.dir + "/slot"},
+		Trust: func() (bundle.Trust, error) { return w.trust, nil },
+		Save:  func(t bundle.Trust) error { w.trust = t; return nil },
+		Head:  w.dir + "/head", Now: time.Now, Log: slog.New(slog.DiscardHandler), Patience: 20 * time.Millisecond, Pause: time.Millisecond,
+	}
+	return w
+}
+
+func (w *world) file(name string, b []byte) {
+	w.t.Helper()
+	if err := os.WriteFile(filepath.Join(w.dir, name), b, 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) release(version string, from ...string) {
+	w.t.Helper()
+	year := time.Now().AddDate(1, 0, 0)
+	if _, err := w.repo.Add(release.Release{Board: "rpi4", Version: version, Image: w.dir + "/new.img", From: from, Expires: year}, key); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.repo.Stamp(year, key); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// hasOld lets the device use deltas.
+func (w *world) hasOld() {
+	sum := sha256.Sum256(w.old)
+	w.Old = func() (io.ReaderAt, int64, []byte, error) {
+		return bytes.NewReader(w.old), int64(len(w.old)), sum[:], nil
+	}
+}
+
+func (w *world) inSlot() []byte {
+	b, err := os.ReadFile(w.dir + "/slot")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return b[:len(w.image)]
+}
+
+// all does the whole of an update, beginning at offset.
+func (w *world) all(offset int64) (reached int64, err error) {
+	r, err := w.Check(w.t.Context())
+	if err != nil || r == nil {
+		return 0, fmt.Errorf("check: %v, %w", r, err)
+	}
+	if err := w.Fetch(w.t.Context(), *r, offset, func(n int64) { reached = n }); err != nil {
+		return reached, err
+	}
+	if bytes.Equal(w.inSlot()[:slot.Head], w.image[:slot.Head]) {
+		w.t.Error("the head is there before the body was read back")
+	}
+	if err := w.ReadBack(w.t.Context(), *r); err != nil {
+		return reached, err
+	}
+	return reached, w.WriteHead(w.t.Context(), *r)
+}
+
+func TestWhole(t *testing.T) {
+	w := newWorld(t)
+	reached, err := w.all(0)
+	if err != nil || reached != int64(len(w.image)) || !bytes.Equal(w.inSlot(), w.image) {
+		t.Fatalf("%d, %v", reached, err)
+	}
+	if _, err := os.Stat(w.Head); err == nil {
+		t.Error("the head stays beside the slot")
+	}
+	w.Running = "v2.0.0"
+	if r, err := w.Check(t.Context()); r != nil || err != nil {
+		t.Errorf("up to date: %v, %v", r, err)
+	}
+	w.Running = "v3.0.0"
+	if _, err := w.Check(t.Context()); !errors.Is(err, bundle.ErrDowngrade) {
+		t.Errorf("downgrade: %v", err)
+	}
+}
+
+// The server breaks off again and again, at any byte: each time the download goes on behind the last whole chunk.
+func TestResume(t *testing.T) {
+	w := newWorld(t)
+	r := rand.New(rand.NewPCG(2, 2))
+	breaks := 0
+	w.change = func(rw http.ResponseWriter, req *http.Request) bool {
+		if !strings.Contains(req.URL.Path, "/targets/") || breaks >= 20 {
+			return false
+		}
+		breaks++
+		var from int64
+		_, _ = fmt.Sscanf(req.Header.Get("Range"), "bytes=%d-", &from)
+		rw.Header().Set("Content-Length", fmt.Sprint(int64(len(w.image))-from))
+		if from > 0 {
+			rw.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(w.image)-1, len(w.image)))
+			rw.WriteHeader(http.StatusPartialContent)
+		}
+		_, _ = rw.Write(w.image[from:min(from+r.Int64N(600_000), int64(len(w.image)))])
+		panic(http.ErrAbortHandler)
+	}
+	w.Patience = time.Minute
+	if _, err := w.all(0); err != nil || !bytes.Equal(w.inSlot(), w.image) {
+		t.Fatal(err)
+	}
+	if breaks != 20 || w.Bytes > int64(len(w.image))+20*release.ChunkSize {
+		t.Errorf("%d breaks, %d bytes fetched", breaks, w.Bytes)
+	}
+}
+
+// What was fetched before a restart is not fetched again.
+func TestResumeAfterRestart(t *testing.T) {
+	w := newWorld(t)
+	w.change = func(rw http.ResponseWriter, req *http.Request) bool {
+		if !strings.Contains(req.URL.Path, "/targets/") {
+			return false
+		}
+		if req.Header.Get("Range") == "" {
+			rw.Header().Set("Content-Length", fmt.Sprint(len(w.image)))
+			_, _ = rw.Write(w.image[:5<<20])
+		}
+		panic(http.ErrAbortHandler)
+	}
+	reached, err := w.all(0)
+	if err == nil || reached != 4<<20 {
+		t.Fatalf("%d, %v", reached, err)
+	}
+	var permanent ota.Permanent
+	if errors.As(err, &permanent) {
+		t.Errorf("a server that is gone condemns the release: %v", err)
+	}
+	w.change, w.targets, w.Bytes, w.asked = nil, nil, 0, nil
+	if _, err := w.all(reached); err != nil || !bytes.Equal(w.inSlot(), w.image) {
+		t.Fatal(err)
+	}
+	if w.Bytes != int64(len(w.image))-4<<20 || !strings.Contains(strings.Join(w.asked, ","), "v2.0.0.img bytes=4194304-") {
+		t.Errorf("%d bytes, %q", w.Bytes, w.asked)
+	}
+	// Without the head that was put aside, it begins anew.
+	w.file("slot", make([]byte, 8<<20))
+	if _, err := w.all(4 << 20); err != nil || !bytes.Equal(w.inSlot(), w.image) {
+		t.Error(err)
+	}
+}
+
+// A flipped bit in any chunk ends the update before that chunk is written.
+func TestFlippedBit(t *testing.T) {
+	w := newWorld(t)
+	path := filepath.Join(w.repo.Dir, "targets/rpi4/v2.0.0.img")
+	for n := 0; n*release.ChunkSize < len(w.image); n++ {
+		spoilt := bytes.Clone(w.image)
+		at := min(n*release.ChunkSize+n*37, len(spoilt)-1)
+		spoilt[at] ^= 1 << (n % 8)
+		if err := os.WriteFile(path, spoilt, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.file("slot", make([]byte, 8<<20))
+		_, err := w.all(0)
+		var permanent ota.Permanent
+		if !errors.As(err, &permanent) || !errors.Is(err, bundle.ErrMismatch) || !strings.Contains(err.Error(), fmt.Sprintf("chunk %d ", n)) {
+			t.Errorf("chunk %d: %v", n, err)
+		}
+		if got := w.inSlot(); got[at] != 0 || !bytes.Equal(got[:slot.Head], make([]byte, slot.Head)) {
+			t.Errorf("chunk %d: it is in the slot", n)
+		}
+	}
+}
+
+func TestDelta(t *testing.T) {
+	w := newWorld(t)
+	w.hasOld()
+	if _, err := w.all(0); err != nil || !bytes.Equal(w.inSlot(), w.image) {
+		t.Fatal(err)
+	}
+	if w.Bytes*10 > int64(len(w.image)) || strings.Contains(strings.Join(w.asked, " "), ".img") {
+		t.Errorf("%d bytes for an image of %d: %q", w.Bytes, len(w.image), w.asked)
+	}
+	t.Logf("%d bytes instead of %d", w.Bytes, len(w.image))
+	// From the middle on, after a restart.
+	w.file("slot", append(bytes.Clone(w.image[:5<<20]), make([]byte, 3<<20)...))
+	w.file("head", w.image[:slot.Head])
+	clear := make([]byte, slot.Head)
+	f, _ := os.OpenFile(w.dir+"/slot", os.O_RDWR, 0)
+	_, _ = f.WriteAt(clear, 0)
+	_ = f.Close()
+	if _, err := w.all(5 << 20); err != nil || !bytes.Equal(w.inSlot(), w.image) {
+		t.Errorf("from 5 MiB on: %v", err)
+	}
+}
+
+// A delta that does not give what was signed is left, and the whole image fetched; not over a link that is paid by the byte.
+func TestDeltaThatDoesNotServe(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		spoil func(*world)
+	}{
+		{"a slot that is not what it was", func(w *world) { w.old[1<<20] ^= 1 }},
+		{"a delta with a flipped bit", func(w *world) {
+			paths, _ := filepath.Glob(w.repo.Dir + "/targets/rpi4/*.delta")
+			b, _ := os.ReadFile(paths[0])
+			b[len(b)/2] ^= 4
+			_ = os.WriteFile(paths[0], b, 0o600)
+		}},
+		{"no such file", func(w *world) {
+			paths, _ := filepath.Glob(w.repo.Dir + "/targets/rpi4/*.delta")
+			_ = os.Remove(paths[0])
+		}},
+		{"from another image", func(w *world) {
+			w.Old = func() (io.ReaderAt, int64, []byte, error) { return bytes.NewReader(nil), 0, make([]byte, 32), nil }
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.hasOld()
+			tt.spoil(w)
+			if _, err := w.all(0); err != nil || !bytes.Equal(w.inSlot(), w.image) {
+				t.Error(err)
+			}
+			w.NeverFull = true
+			if _, err := w.all(0); err == nil || !strings.Contains(err.Error(), "must not be fetched") {
+				t.Errorf("over a metered link: %v", err)
+			}
+		})
+	}
+}
+
+func TestRefused(t *testing.T) {
+	w := newWorld(t)
+	w.file("slot", make([]byte, 4<<20))
+	var permanent ota.Permanent
+	if _, err := w.all(0); !errors.As(err, &permanent) || !strings.Contains(err.Error(), "the slot only 4194304") {
+		t.Errorf("a slot that is too small: %v", err)
+	}
+	if err := w.Fetch(t.Context(), ota.Release{SHA256: "00"}, 0, func(int64) {}); err == nil {
+		t.Error("a release that was never verified")
+	}
+	w.Board = "rpi3"
+	if r, err := w.Check(t.Context()); r != nil || err != nil {
+		t.Errorf("another board: %v, %v", r, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := w.Check(ctx); err == nil {
+		t.Error("after the end")
+	}
+}
+
+// Servers that cannot do ranges, that answer with something else, that send another range than asked for.
+func TestServers(t *testing.T) {
+	w := newWorld(t)
+	for _, tt := range []struct {
+		name   string
+		answer func(http.ResponseWriter, *http.Request)
+		want   string
+	}{
+		{"no ranges", func(rw http.ResponseWriter, _ *http.Request) { _, _ = rw.Write(w.image) }, ""},
+		{"an error", func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(503) }, "503 Service Unavailable"},
+		{"another range", func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Range", "bytes 0-9/10")
+			rw.WriteHeader(206)
+		}, "the server sends bytes 0-9/10"},
+	} {
+		w.change = func(rw http.ResponseWriter, req *http.Request) bool { tt.answer(rw, req); return true }
+		body, err := w.Source.Open(t.Context(), "rpi4/x.img", 1000)
+		if tt.want != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+			continue
+		}
+		b := make([]byte, 10)
+		if _, err := io.ReadFull(body, b); err != nil || !bytes.Equal(b, w.image[1000:1010]) {
+			t.Errorf("%s: %x, %v", tt.name, b, err)
+		}
+		_ = body.Close()
+	}
+}
+
+func TestLimit(t *testing.T) {
+	w := newWorld(t)
+	h := w.Source.(HTTP)
+	h.Limit = rate.NewLimiter(1e6, maxRead)
+	began := time.Now()
+	body, err := h.Open(t.Context(), "rpi4/v2.0.0.img", int64(len(w.image)-200_000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	n, err := io.Copy(io.Discard, body)
+	if took := time.Since(began); err != nil || n != 200_000 || took < 150*time.Millisecond {
+		t.Errorf("%d bytes in %s, %v", n, took, err)
+	}
+}
