@@ -29,6 +29,8 @@ small = $$(go list ./... | grep -vE "/(audio/device|rtc/gateway|rtc/media|cmd/e2
 long = $$(grep -rlE --include='*_test.go' 'SIDETONE_LONG|^//go:build long' $(rooms) | xargs -n 1 dirname | sort -u | sed 's,^,./,')
 longenv = $(env) export GOFLAGS="$${GOFLAGS/-tags=/-tags=long,}" &&
 
+boardenv = $(env) export GOFLAGS="$${GOFLAGS/-tags=/-tags=board,}" &&
+
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
@@ -74,6 +76,12 @@ $(modules)/.package-lock.json: rtc/gateway/web/package-lock.json
 test-browser: build web ## calls between the softphone in Chromium and a device
 	@buildroot/setup.sh browser
 	cd rtc/gateway/web && timeout -k 10 600 npm test
+
+# Only where QEMU cannot be had is this skipped, and never in CI.
+test-board: test-deps cross-arm64 ## the firmware on an arm64 kernel in QEMU: buttons, sound cards, hot-plug, calls
+	@if buildroot/setup.sh board; then \
+		buildroot/board.sh && $(boardenv) go test -count=1 -v -timeout 10m -run '^TestBoard' ./cmd/e2e; \
+	else echo "test-board: skipped: QEMU for arm64 cannot be installed here"; [ -z "$$CI" ]; fi
 
 demo: build ## make a real call: a lab, a door station, a concierge
 	@bin/sidetone-lab demo --speech audio/audiotest/testdata/speech.wav

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a build needs and that are missing; does nothing when all is there.
-# Usage: buildroot/setup.sh [build|cross|test|speech|web|browser|compare]
+# Usage: buildroot/setup.sh [build|cross|test|speech|web|browser|board|compare]
 # build is what `make build` needs on a Debian 12 with git, make and Go; cross what `make cross` needs besides
 set -euo pipefail
 
@@ -57,6 +57,13 @@ test)
   need coturn turnserver
   need iproute2 ip
   need nftables nft
+  ;;
+board)
+  need qemu-system-arm qemu-system-aarch64
+  need gcc-aarch64-linux-gnu aarch64-linux-gnu-gcc
+  need make make
+  need xz-utils xz
+  need iproute2 ip
   ;;
 compare)
   need baresip-core baresip

@@ -1,0 +1,350 @@
+// Package boardtest boots the firmware on a real arm64 kernel in QEMU: a board with buttons, LEDs and relays (gpio-sim), a
+// loopback card and a USB loudspeaker, and a watchdog, steered by the test.
+package boardtest
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"sidetone/board/boardtest/steer"
+)
+
+// Program is where the firmware is on the board.
+const Program = "/sidetone"
+
+// Options say what a board boots with.
+type Options struct {
+	Kernel   string              // the directory that buildroot/board.sh made
+	Firmware string              // the arm64 program, which is Program there
+	Modules  []string            // kernel modules besides those of the machine itself, each with parameters after a space
+	Lines    []string            // of the simulated GPIO chip, whose label is steer.Chip
+	Files    map[string][]byte   // by their paths on the board
+	Services map[string][]string // command lines to keep running from the start, by name
+}
+
+// basics are the modules without which the board cannot be reached.
+var basics = []string{"virtio_pci", "virtio_net", "virtio_console", "configfs", "gpio-simulator"}
+
+// Machine is a board that runs. It ends with its test.
+type Machine struct {
+	Began time.Time // when QEMU was started
+	Sound string    // the file with what the USB loudspeaker plays: a header of 44 bytes, s16 stereo at 48 kHz
+
+	t       testing.TB
+	console string
+	done    chan struct{} // closed when QEMU is gone
+
+	steer   net.Conn
+	mu      sync.Mutex
+	last    int
+	answers map[int]chan steer.Answer
+
+	qmp      *json.Decoder
+	qmpWrite net.Conn
+}
+
+// Boot starts a board and waits until it answers.
+func Boot(t testing.TB, o Options) *Machine {
+	t.Helper()
+	dir := t.TempDir()
+	m := &Machine{
+		Sound: filepath.Join(dir, "usb.wav"), t: t, console: filepath.Join(dir, "console"), done: make(chan struct{}),
+		answers: map[int]chan steer.Answer{},
+	}
+	initramfs := filepath.Join(dir, "initramfs")
+	if err := os.WriteFile(initramfs, o.archive(t, dir), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	steerAt, qmpAt := filepath.Join(dir, "steer"), filepath.Join(dir, "qmp")
+	cmd := exec.Command("qemu-system-aarch64",
+		"-M", "virt", "-cpu", "cortex-a53", "-m", "512", "-smp", "2", "-accel", "tcg,thread=multi", "-display", "none",
+		"-nodefaults", "-kernel", filepath.Join(o.Kernel, "vmlinuz"), "-initrd", initramfs,
+		"-append", "console=ttyAMA0 rdinit=/init panic=-1 loglevel=4",
+		"-serial", "file:"+m.console, "-qmp", "unix:"+qmpAt+",server=on,wait=off",
+		"-netdev", "user,id=net,net="+steer.Network, "-device", "virtio-net-pci,netdev=net,romfile=",
+		"-chardev", "socket,id=steer,server=on,wait=off,path="+steerAt,
+		"-device", "virtio-serial-pci", "-device", "virtserialport,chardev=steer,name="+steer.Port,
+		"-audiodev", "wav,id=speaker,out.frequency=48000,path="+m.Sound, "-device", "qemu-xhci,id=usb",
+		"-device", "i6300esb", "-action", "watchdog=reset")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var errOut strings.Builder
+	cmd.Stdout, cmd.Stderr = &errOut, &errOut
+	m.Began = time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(m.done)
+		cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		m.end(cmd.Process)
+		if t.Failed() {
+			t.Logf("QEMU says:\n%s\nconsole:\n%s", &errOut, m.Console())
+		}
+	})
+	m.connectQMP(qmpAt)
+	m.PlugUSB()
+	m.steer = m.dial(steerAt)
+	go m.listen()
+	m.Do(2*time.Minute, steer.Request{Op: steer.Ping})
+	return m
+}
+
+// archive makes the initramfs.
+func (o Options) archive(t testing.TB, dir string) []byte {
+	t.Helper()
+	files, err := modules(filepath.Join(o.Kernel, "modules"), append(basics, o.Modules...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(dir, "init")
+	build := exec.Command("go", "build", "-o", program, "sidetone/board/boardtest/init")
+	build.Env = append(os.Environ(), "GOARCH=arm64", "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building init: %v\n%s", err, out)
+	}
+	for in, file := range map[string]string{"/init": program, Program: o.Firmware} {
+		if files[in], err = os.ReadFile(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, data := range o.Files {
+		files[name] = data
+	}
+	for name, what := range map[string]any{steer.ServicesFile: o.Services, steer.LinesFile: o.Lines} {
+		if files[name], err = json.Marshal(what); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return archive(files)
+}
+
+// dial connects to a socket of QEMU's, which may not be there yet.
+func (m *Machine) dial(path string) net.Conn {
+	m.t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			return c
+		}
+		select {
+		case <-m.done:
+			m.t.Fatal("QEMU has ended")
+		default:
+		}
+		if time.Now().After(end) {
+			m.t.Fatal(err)
+		}
+	}
+}
+
+// end has QEMU go, which closes the file of its sound.
+func (m *Machine) end(p *os.Process) {
+	p.Signal(syscall.SIGTERM)
+	select {
+	case <-m.done:
+	case <-time.After(10 * time.Second):
+		m.t.Error("QEMU does not end at SIGTERM")
+		p.Kill()
+		<-m.done
+	}
+	if m.steer != nil {
+		m.steer.Close()
+	}
+	if m.qmpWrite != nil {
+		m.qmpWrite.Close()
+	}
+}
+
+// Console is what the board wrote to its console so far.
+func (m *Machine) Console() string {
+	b, _ := os.ReadFile(m.console)
+	return string(b)
+}
+
+// listen hands answers to who waits for them.
+func (m *Machine) listen() {
+	for d := json.NewDecoder(bufio.NewReader(m.steer)); ; {
+		var a steer.Answer
+		if d.Decode(&a) != nil {
+			return
+		}
+		m.mu.Lock()
+		c := m.answers[a.ID]
+		delete(m.answers, a.ID)
+		m.mu.Unlock()
+		if c != nil {
+			c <- a
+		}
+	}
+}
+
+// Ask sends a request; its answer comes by the channel.
+func (m *Machine) Ask(q steer.Request) <-chan steer.Answer {
+	m.t.Helper()
+	c := make(chan steer.Answer, 1)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last++
+	q.ID = m.last
+	m.answers[q.ID] = c
+	b, err := json.Marshal(q)
+	if err == nil {
+		_, err = m.steer.Write(append(b, '\n'))
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return c
+}
+
+// Do sends a request and gives its answer, which must be no error.
+func (m *Machine) Do(limit time.Duration, q steer.Request) steer.Answer {
+	m.t.Helper()
+	return m.Await(limit, q.Op, m.Ask(q))
+}
+
+// Await gives the answer to an earlier request, which must be no error.
+func (m *Machine) Await(limit time.Duration, what string, answer <-chan steer.Answer) steer.Answer {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeout(m.t.Context(), limit)
+	defer cancel()
+	select {
+	case a := <-answer:
+		if a.Err != "" {
+			m.t.Fatalf("board: %s: %s", what, a.Err)
+		}
+		return a
+	case <-m.done:
+		m.t.Fatalf("board: %s: QEMU has ended", what)
+	case <-ctx.Done():
+		m.t.Fatalf("board: no answer to %s within %s", what, limit)
+	}
+	return steer.Answer{}
+}
+
+// Run runs the firmware with these arguments to its end.
+func (m *Machine) Run(limit time.Duration, args ...string) steer.Answer {
+	m.t.Helper()
+	return m.Do(limit, steer.Request{Op: steer.Run, Argv: append([]string{Program}, args...)})
+}
+
+// Must runs the firmware, which must not fail, and gives what it prints.
+func (m *Machine) Must(limit time.Duration, args ...string) string {
+	m.t.Helper()
+	a := m.Run(limit, args...)
+	if a.Code != 0 {
+		m.t.Fatalf("board: %v: exit %d\n%s%s", args, a.Code, a.Stdout, a.Stderr)
+	}
+	return a.Stdout
+}
+
+// Read gives the text of a file on the board, without the newline at its end.
+func (m *Machine) Read(path string) string {
+	m.t.Helper()
+	return strings.TrimSuffix(string(m.Do(time.Minute, steer.Request{Op: steer.Read, Path: path}).Data), "\n")
+}
+
+// Write writes text to a file on the board.
+func (m *Machine) Write(path, text string) {
+	m.t.Helper()
+	m.Do(time.Minute, steer.Request{Op: steer.Drive, Steps: []steer.Step{{Path: path, Data: []byte(text)}}})
+}
+
+// Line is the directory in sysfs of a line of the simulated chip, by its number: its file "pull" drives an input
+// ("pull-up", "pull-down"), its file "value" tells an output's level.
+func (m *Machine) Line(number int) string {
+	m.t.Helper()
+	return fmt.Sprintf("/sys/devices/platform/%s/%s/sim_gpio%d",
+		m.Read(steer.ChipDir+"/dev_name"), m.Read(steer.ChipDir+"/bank0/chip_name"), number)
+}
+
+// Resident is the resident memory of a service, in bytes.
+func (m *Machine) Resident(service string) int {
+	m.t.Helper()
+	pid := m.Do(time.Minute, steer.Request{Op: steer.PID, Name: service}).Code
+	for line := range strings.Lines(m.Read(fmt.Sprintf("/proc/%d/status", pid))) {
+		var kB int
+		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kB); n == 1 {
+			return kB << 10
+		}
+	}
+	m.t.Fatalf("no VmRSS of %s", service)
+	return 0
+}
+
+// Playback is what the USB loudspeaker played so far: its left side.
+func (m *Machine) Playback() []int16 {
+	m.t.Helper()
+	b, err := os.ReadFile(m.Sound)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	const header, frame = 44, 4
+	var pcm []int16
+	for at := header; at+frame <= len(b); at += frame {
+		pcm = append(pcm, int16(binary.LittleEndian.Uint16(b[at:])))
+	}
+	return pcm
+}
+
+// USBCard is QEMU's name of the USB loudspeaker, for its monitor.
+const USBCard = "usbcard"
+
+// PlugUSB plugs the USB loudspeaker in, which is plugged in from the start.
+func (m *Machine) PlugUSB() {
+	m.t.Helper()
+	m.Monitor("device_add", map[string]any{"driver": "usb-audio", "id": USBCard, "audiodev": "speaker"})
+}
+
+// connectQMP opens QEMU's monitor.
+func (m *Machine) connectQMP(path string) {
+	m.t.Helper()
+	m.qmpWrite = m.dial(path)
+	m.qmp = json.NewDecoder(m.qmpWrite)
+	var greeting any
+	if err := m.qmp.Decode(&greeting); err != nil {
+		m.t.Fatal(err)
+	}
+	m.Monitor("qmp_capabilities", nil)
+}
+
+// Monitor has QEMU's monitor do something.
+func (m *Machine) Monitor(command string, arguments map[string]any) {
+	m.t.Helper()
+	b, err := json.Marshal(struct {
+		Execute   string         `json:"execute"`
+		Arguments map[string]any `json:"arguments,omitempty"`
+	}{command, arguments})
+	if err == nil {
+		_, err = m.qmpWrite.Write(b)
+	}
+	for err == nil {
+		var answer struct {
+			Return json.RawMessage `json:"return"`
+			Error  *struct {
+				Desc string `json:"desc"`
+			} `json:"error"`
+		}
+		if err = m.qmp.Decode(&answer); answer.Error != nil {
+			m.t.Fatalf("QEMU's monitor: %s: %s", command, answer.Error.Desc)
+		}
+		if answer.Return != nil {
+			return // events come between
+		}
+	}
+	m.t.Fatalf("QEMU's monitor: %s: %v", command, err)
+}

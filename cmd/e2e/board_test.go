@@ -1,0 +1,270 @@
+//go:build board
+
+package e2e_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"sidetone/audio/audiotest"
+	"sidetone/board/boardtest"
+	"sidetone/board/boardtest/steer"
+)
+
+const (
+	// labForBoard is the lab's address, and the one by which the board gets to it: QEMU's user network ends in a socket here.
+	labForBoard = "10.0.2.2"
+	// boardPatience is for what an emulated board does: software plays the CPU, on a machine that may have other work.
+	boardPatience = time.Minute
+
+	boardHz = 700.0  // said by the board
+	farHz   = 1200.0 // said by the far end
+
+	loopback = "card:Loopback"
+	usbCard  = "card:Audio" // QEMU
+)
+
+// lines of the simulated GPIO chip.
+var lines = []string{"CALL", "DOOR", "LED"}
+
+// TestBoard boots the firmware on Debian's arm64 kernel, once, and puts it to work.
+func TestBoard(t *testing.T) {
+	if outside(t, "qemu-system-aarch64") {
+		return
+	}
+	here := (*namespace)(nil)
+	here.do(t, "ip link set lo up")
+	here.do(t, "ip link add lab type veth peer name wall") // a loopback's address would be no candidate of ICE
+	here.do(t, "ip link set wall up")
+	here.do(t, "ip link set lab up")
+	here.do(t, "ip addr add "+labForBoard+"/24 dev lab")
+	l := here.startLab(t, t.TempDir(), "--listen", "0.0.0.0:0", "--advertise", labForBoard)
+	b := bootBoard(t, l)
+	for _, part := range []struct {
+		name string
+		test func(*testing.T)
+	}{
+		{"programs", b.programs},
+		{"registers", b.registers},
+		{"presses bounce", b.bounces},
+		{"calls with files", b.files},
+		{"calls with cards", b.cards},
+		{"the USB card is unplugged in a call", b.hotPlug},
+	} {
+		t.Run(part.name, part.test)
+	}
+}
+
+// emulated is a board, and the lab that it knows.
+type emulated struct {
+	*boardtest.Machine
+	lab    *lab
+	config string // on the board
+}
+
+func bootBoard(t *testing.T, l *lab) *emulated {
+	t.Helper()
+	audio := fmt.Sprintf("[audio]\ncapture = %q\nplayback = %q\nprocessing = \"off\"\n", loopback, usbCard)
+	b := &emulated{lab: l, config: l.with(t, "door1", audio)}
+	b.Machine = boardtest.Boot(t, boardtest.Options{
+		Kernel:   "../../build/board",
+		Firmware: "../../bin/sidetone-linux-arm64",
+		Modules:  []string{"snd-aloop", "xhci-pci", "snd-usb-audio", "i6300esb heartbeat=6"},
+		Lines:    lines,
+		Files:    b.labFiles(t),
+		Services: map[string][]string{"sidetone": {boardtest.Program, "run", "--config", b.config}},
+	})
+	return b
+}
+
+// labFiles are what devices of the lab read: on the board they have the same paths.
+func (b *emulated) labFiles(t *testing.T) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	err := filepath.WalkDir(b.lab.dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		files[path], err = os.ReadFile(path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// programs runs what needs no network.
+func (b *emulated) programs(t *testing.T) {
+	for _, args := range [][]string{{"version"}, {"config", "check", "--config", b.config}, {"sound"}, {"gpio"}} {
+		a := b.Run(boardPatience, args...)
+		t.Logf("%v: %s%s", args, a.Stdout, a.Stderr)
+		if a.Code != 0 || a.Stdout == "" && args[0] != "config" {
+			t.Errorf("%v: exit %d", args, a.Code)
+		}
+	}
+}
+
+// registers waits for the line.
+func (b *emulated) registers(t *testing.T) {
+	eventually(t, boardPatience, "the board is registered", func() bool { return b.lab.stats(t)["door1"].Registered })
+	since := time.Since(b.Began)
+	up, _, _ := strings.Cut(b.Read("/proc/uptime"), " ")
+	t.Logf("from the start of QEMU to registered: %s; the kernel has been up for %s s", since.Round(10*time.Millisecond), up)
+}
+
+// files calls the echo, as a program of its own, with media by each policy.
+func (b *emulated) files(t *testing.T) {
+	said, heard, config := "/said.wav", "/heard.wav", "/kiosk1.toml"
+	data, err := os.ReadFile(toneOf(t, t.TempDir(), boardHz, 8*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Do(boardPatience, steer.Request{Op: steer.Drive, Steps: []steer.Step{{Path: said, Data: data}}})
+	for _, policy := range []string{"all", "relay"} {
+		b.Do(boardPatience, steer.Request{Op: steer.Drive, Steps: []steer.Step{{Path: config, Data: []byte(
+			strings.Replace(b.Read(b.lab.Devices["kiosk1"]), "[ice]", "[ice]\npolicy = '"+policy+"'", 1))}}})
+		a := b.Run(2*boardPatience, "call", "--config", config, "--in", said, "--out", heard, "--for", "4s", "--json", "echo")
+		if a.Code != 0 {
+			t.Fatalf("exit %d\n%s\n%s", a.Code, a.Stdout, a.Stderr)
+		}
+		r := reportOf(t, events(t, a.Stdout))
+		t.Logf("policy %s: path %+v, MOS %.2f", policy, r.Path, r.Quality.MOS)
+		if r.Path.Policy != policy || (r.Path.Local.CandidateType == "relay") != (policy == "relay") {
+			t.Errorf("policy %s: media went by %s, policy %s", policy, r.Path.Local.CandidateType, r.Path.Policy)
+		}
+		file := filepath.Join(t.TempDir(), "heard.wav")
+		if err := os.WriteFile(file, b.Do(boardPatience, steer.Request{Op: steer.Read, Path: heard}).Data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		hears(t, file, boardHz)
+	}
+}
+
+// cards makes calls with sound cards: to a device that says one tone and records what it hears.
+func (b *emulated) cards(t *testing.T) {
+	_, farHeard := b.lab.runDevice(t, "door2", farHz)
+	other := b.otherSide(t)
+	saying := b.Ask(steer.Request{Op: steer.Play, Path: other + "p", Data: sineBytes(boardHz, time.Minute)})
+	b.command("dial", "--relay", "door2")
+	b.sounds(t)
+	t.Logf("resident memory in the call: %.1f MB", float64(b.Resident("sidetone"))/1e6)
+
+	b.command("device", "--playback", loopback)
+	heard := b.Do(boardPatience, steer.Request{Op: steer.Record, Path: other + "c", For: 4 * time.Second}).Data
+	pcm := make([]int16, len(heard)/2)
+	if _, err := binary.Decode(heard, binary.LittleEndian, pcm); err != nil {
+		t.Fatal(err)
+	}
+	if last := pcm[len(pcm)-2*48000:]; !audiotest.HasTone(last, farHz) {
+		t.Errorf("the other side of the loopback lacks the far end's tone: %v", audiotest.Tones(last))
+	}
+	b.command("hangup")
+	eventually(t, boardPatience, "the far end's recording", func() bool { _, err := os.Stat(farHeard); return err == nil })
+	hears(t, farHeard, boardHz)
+	_ = saying
+}
+
+// sounds waits until the USB loudspeaker plays the far end's tone, whatever it played before.
+func (b *emulated) sounds(t *testing.T) {
+	t.Helper()
+	const enough = 48000 / 2
+	begin := len(b.Playback())
+	eventually(t, boardPatience, "the far end's tone from the USB loudspeaker", func() bool {
+		pcm := b.Playback()
+		return len(pcm) >= begin+enough && audiotest.HasTone(pcm[len(pcm)-enough:], farHz)
+	})
+}
+
+// bounces presses a button whose contact bounces for 5 ms at each end: one press comes out.
+func (b *emulated) bounces(t *testing.T) {
+	b.Do(boardPatience, steer.Request{Op: steer.Service, Name: "gpio",
+		Argv: []string{boardtest.Program, "gpio", "--debounce", "20ms", steer.Chip + ":0"}})
+	seen := func() string { return strings.Join(watched.FindAllString(b.Console(), -1), " ") }
+	eventually(t, boardPatience, "the line is watched", func() bool { return seen() == "inactive" })
+	b.Do(boardPatience, steer.Request{Op: steer.Drive, Steps: bouncingPress(b.Line(0), 200*time.Millisecond)})
+	eventually(t, boardPatience, "a press", func() bool { return strings.Count(seen(), "active after") >= 2 })
+	b.Do(boardPatience, steer.Request{Op: steer.Stop, Name: "gpio"})
+	t.Log(seen())
+	if n := strings.Count(seen(), "active after"); n != 2 {
+		t.Errorf("one press made %d changes: %s", n, seen())
+	}
+}
+
+// watched is what `sidetone gpio` prints.
+var watched = regexp.MustCompile(`(?m)^(in)?active( after [^\s]+)?`)
+
+// bouncingPress are the steps that press a button for so long, with bounces of 5 ms when it closes and when it opens.
+func bouncingPress(line string, length time.Duration) (steps []steer.Step) {
+	const bounce = 500 * time.Microsecond
+	levels := [2]string{"pull-down", "pull-up"}
+	step := func(after time.Duration, level int) {
+		steps = append(steps, steer.Step{After: after, Path: line + "/pull", Data: []byte(levels[level])})
+	}
+	for _, closed := range []int{1, 0} {
+		for i := range 10 {
+			step(bounce, (closed+i)%2)
+		}
+		step(bounce, closed)
+		if closed == 1 {
+			step(length, closed)
+		}
+	}
+	return steps
+}
+
+// hotPlug takes the USB card away in a call, and gives it back.
+func (b *emulated) hotPlug(t *testing.T) {
+	b.lab.runDevice(t, "door2", farHz)
+	b.command("device", "--playback", usbCard)
+	b.command("dial", "door2")
+	b.sounds(t)
+	b.Monitor("device_del", map[string]any{"id": boardtest.USBCard})
+	eventually(t, boardPatience, "the card is gone", func() bool { return !strings.Contains(b.Read("/proc/asound/cards"), "USB-Audio") })
+	b.PlugUSB()
+	plugged := time.Now()
+	eventually(t, boardPatience, "the card is back", func() bool { return strings.Contains(b.Read("/proc/asound/cards"), "USB-Audio") })
+	found := time.Now()
+	b.sounds(t)
+	t.Logf("card seen by the kernel %s after it was plugged in; half a second of sound %s after that",
+		found.Sub(plugged).Round(time.Millisecond), time.Since(found).Round(time.Millisecond))
+	b.command("hangup")
+}
+
+// command runs a sub-command that talks to the daemon.
+func (b *emulated) command(name string, args ...string) string {
+	return b.Must(boardPatience, append([]string{name, "--config", b.config}, args...)...)
+}
+
+// otherSide is the device file, without the letter of a direction, of the loopback's other side.
+func (b *emulated) otherSide(t *testing.T) string {
+	t.Helper()
+	var card int
+	for line := range strings.Lines(b.Read("/proc/asound/cards")) {
+		if n, _ := fmt.Sscanf(line, "%d [Loopback", &card); n == 1 {
+			return fmt.Sprintf("/dev/snd/pcmC%dD1", card)
+		}
+	}
+	t.Fatal("the board has no loopback card")
+	return ""
+}
+
+func sineBytes(hz float64, length time.Duration) []byte {
+	pcm := make([]int16, int(48000*length.Seconds()))
+	for i := range pcm {
+		pcm[i] = int16(8000 * math.Sin(2*math.Pi*hz*float64(i)/48000))
+	}
+	b, err := binary.Append(nil, binary.LittleEndian, pcm)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
