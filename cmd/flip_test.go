@@ -176,7 +176,7 @@ func (f flip) test(t *testing.T, dir string) (string, error) {
 func testWith(t *testing.T, dir string, flags []string, more ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	args := slices.Concat([]string{"test", "-count=1", "-timeout=90s", "-vet=off"}, more, flags, []string{"./" + dir})
+	args := slices.Concat([]string{"test", "-count=1", "-timeout=90s", "-vet=off", "-ldflags=-s -w"}, more, flags, []string{"./" + dir})
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = ".."
 	var out bytes.Buffer

@@ -109,10 +109,11 @@ type Hours struct {
 // refuse says why a code does not count at now; "" when it does.
 func (h Hours) refuse(now time.Time, clockGood bool) Reason {
 	limited := !h.From.IsZero() || !h.Until.IsZero() || len(h.Days) > 0 || h.Begin != h.End
+	if !limited {
+		return ""
+	}
 	now = now.Round(0) // by the wall clock
 	switch {
-	case !limited:
-		return ""
 	case !clockGood:
 		return NoClock
 	case now.Before(h.From):

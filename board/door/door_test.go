@@ -115,7 +115,7 @@ func (r *rig) due() time.Duration {
 	return d.Sub(noon)
 }
 
-const granted = "granted by dtmf, pulse door 3s, keep"
+const granted = "granted by dtmf, pulse door 3s"
 
 func TestARightCodeOpensAndSaysWho(t *testing.T) {
 	r := newRig(t, nil)
@@ -129,7 +129,6 @@ func TestARightCodeOpensAndSaysWho(t *testing.T) {
 	want := []Action{
 		{Kind: Tell, Record: Record{Event: Unlock, Granted: true, Relay: "door", How: ByDTMF, Who: "concierge", Code: "concierge", CallID: "a"}},
 		{Kind: Pulse, Relay: "door", For: 3 * time.Second},
-		{Kind: Keep},
 	}
 	if !reflect.DeepEqual(actions, want) {
 		t.Errorf("got %+v, want %+v", actions, want)
@@ -141,7 +140,7 @@ func TestDigits(t *testing.T) {
 	r.want(r.types("a", "99*123#"), granted)
 	r.want(r.types("a", "#"), "") // nothing is no code
 	r.want(r.types("a", "12")+r.types("b", "3#"), "refused: wrong_code by dtmf, keep")
-	r.want(r.types("a", "3#"), granted)
+	r.want(r.types("a", "3#"), granted+", keep")
 	// A pause begins anew.
 	r.types("a", "1")
 	r.after(9 * time.Second) // and the second after the digit: just in time
@@ -152,7 +151,7 @@ func TestDigits(t *testing.T) {
 	// A call that ended takes its digits along.
 	r.types("a", "12")
 	r.do(Input{Kind: Over, Call: Call{ID: "b"}})
-	r.want(r.types("a", "3#"), granted)
+	r.want(r.types("a", "3#"), granted+", keep")
 	r.types("a", "12")
 	r.do(Input{Kind: Over, Call: Call{ID: "a"}})
 	r.want(r.types("a", "3#"), "refused: wrong_code by dtmf, keep")
@@ -162,7 +161,7 @@ func TestDigits(t *testing.T) {
 	// A very long one is wrong, and not cut to a right one.
 	long := newRig(t, func(c *Config) { c.Codes[0].Secret = secret(t, strings.Repeat("1", MaxDigits)) })
 	long.want(long.types("a", strings.Repeat("1", MaxDigits+1)+"#"), "refused: wrong_code by dtmf, keep")
-	long.want(long.types("a", strings.Repeat("1", MaxDigits)+"#"), granted)
+	long.want(long.types("a", strings.Repeat("1", MaxDigits)+"#"), granted+", keep")
 	long.types("a", strings.Repeat("1", 10*MaxDigits))
 	if n := len(long.s.calls[0].digits); n > MaxDigits+1 {
 		t.Errorf("%d digits are kept", n)
@@ -201,7 +200,7 @@ func TestWrongCodesEndTheHearingAndLockOut(t *testing.T) {
 	r.want(r.types("b", "123#"), "refused: locked_out by dtmf")
 	r.want(r.types("b", "123#"), "") // told once
 	// The keypad is another way.
-	r.want(r.keys("456#"), "granted by keypad, keep")
+	r.want(r.keys("456#"), "granted by keypad")
 	r.now = locked.Add(time.Minute - 1)
 	r.want(r.do(Input{Kind: Digit, Text: "9", Call: Call{ID: "c", Active: true, Placed: true}}), "pulse gate 20s") // the keypad's, which waited
 	r.want(r.do(Input{Kind: Digit, Text: "#", Call: Call{ID: "c", Active: true, Placed: true}}), "refused: locked_out by dtmf")
@@ -220,12 +219,12 @@ func TestWrongCodesEndTheHearingAndLockOut(t *testing.T) {
 		t.Errorf("kept %+v", left)
 	}
 	r.want(r.types("e", "1#"), wrong)
-	r.want(r.types("e", "123#"), granted) // and all is forgiven
+	r.want(r.types("e", "123#"), granted+", keep") // and all is forgiven
 	if k := r.s.Kept(&r.c, r.now); k != (Kept{}) {
 		t.Errorf("kept %+v", k)
 	}
 	r.want(r.types("e", "1#1#"), wrong+", "+wrong)
-	r.want(r.types("e", "123#"), granted)
+	r.want(r.types("e", "123#"), granted+", keep")
 	r.want(r.types("e", "1#1#"), wrong+", "+wrong)
 }
 
@@ -445,7 +444,7 @@ func TestKnocks(t *testing.T) {
 		run(r.now.Add(5 * time.Second))
 	}
 	knocks(4, 5, 6)
-	r.want(strings.Join(got, "; "), "granted by keypad, keep; pulse gate 20s")
+	r.want(strings.Join(got, "; "), "granted by keypad; pulse gate 20s")
 	got = nil
 	knocks(4, 5, 5)
 	r.want(strings.Join(got, "; "), "refused: wrong_code by keypad, keep")
@@ -455,7 +454,7 @@ func TestKnocks(t *testing.T) {
 	ten := newRig(t, func(c *Config) { c.Codes[1].Secret = secret(t, "10") })
 	r, got = ten, nil
 	knocks(1, 10)
-	r.want(strings.Join(got, "; "), "granted by keypad, keep; pulse gate 20s")
+	r.want(strings.Join(got, "; "), "granted by keypad; pulse gate 20s")
 	// The pauses, exactly.
 	r = newRig(t, func(c *Config) { c.Codes[1].Secret = secret(t, "2") })
 	r.do(Input{Kind: Knock})
@@ -466,7 +465,7 @@ func TestKnocks(t *testing.T) {
 	r.after(2*time.Second - 1)
 	r.want(r.tick(), "")
 	r.after(1)
-	r.want(r.tick(), "granted by keypad, keep")
+	r.want(r.tick(), "granted by keypad")
 }
 
 func TestHours(t *testing.T) {

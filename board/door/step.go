@@ -190,8 +190,12 @@ func (s *State) try(c *Config, e *entry, t *tries, digits string, barred Reason,
 		reason = code.Hours.refuse(now, clockGood)
 	}
 	if reason == "" {
-		e.wrong, *t = 0, tries{}
-		return append(s.ask(c, r, 0, now), Action{Kind: Keep})
+		actions := s.ask(c, r, 0, now)
+		if e.wrong = 0; t.wrong > 0 {
+			*t = tries{}
+			actions = append(actions, Action{Kind: Keep})
+		}
+		return actions
 	}
 	actions := refuse(r, reason)
 	e.wrong++

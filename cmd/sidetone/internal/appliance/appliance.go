@@ -70,6 +70,7 @@ type Appliance struct {
 	watchers watchers
 	gpio     *gpio.Host
 	lamp     *indicator.Lamp // nil: there is none
+	door     *doorway        // nil: it has none
 
 	commands sync.WaitGroup
 
@@ -137,6 +138,9 @@ func New(opt Options) (*Appliance, error) {
 	if err := a.volumes.load(); err != nil {
 		a.log.Warn("the volumes that were set are lost; those of the config count", "err", err)
 	}
+	if err := a.newDoor(); err != nil {
+		return nil, err
+	}
 	a.sound = newSound(soundDeviceOf(cfg.Audio.Capture, cfg.Audio.Playback), a.log)
 	a.sound.failed, a.sound.prepare = a.onSound, newMixers(cfg.Audio.Mixer, a.log).set
 	a.sound.amplifier = newAmplifier(cfg.Audio, a.log)
@@ -178,7 +182,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	}
 	// The parts outlive ctx, each until its turn in the shutdown.
 	base := context.WithoutCancel(ctx)
-	var uploads, calls, line, login, network, broker, amplifier, sound, keys, local, buttons, lamp part
+	var uploads, calls, line, login, network, broker, amplifier, sound, keys, local, buttons, lamp, relays, inputs part
 	uploads.start(base, a.outbox.run)
 	calls.start(base, func(ctx context.Context) { a.calls.Run(ctx) })
 	line.start(base, func(ctx context.Context) { a.line.Run(ctx) })
@@ -209,6 +213,10 @@ func (a *Appliance) Run(ctx context.Context) error {
 		}
 		buttons.start(base, a.watchButtons)
 	}
+	if a.door != nil {
+		relays.start(base, a.door.relays.Run)
+		inputs.start(base, a.watchInputs)
+	}
 	go a.loop(base)
 
 	select {
@@ -220,10 +228,12 @@ func (a *Appliance) Run(ctx context.Context) error {
 	buttons.stop()
 	keys.stop()
 	network.stop()
+	inputs.stop()
 	calls.stop()
 	login.stop()
 	line.stop()
 	<-a.ended // every report has been handed out
+	relays.stop()
 	a.watchers.end()
 	a.commands.Wait()
 	a.outbox.finish(uploadGrace)

@@ -22,8 +22,8 @@ import (
 	"sidetone/rtc/verto"
 )
 
-// door is a device whose line and calls are real, and whose media are not: only signalling is in trouble here.
-type door struct {
+// station is a device whose line and calls are real, and whose media are not: only signalling is in trouble here.
+type station struct {
 	*Appliance
 	line, login, calls, sound part
 	watching                  sync.WaitGroup
@@ -38,12 +38,12 @@ type door struct {
 }
 
 // newDoor begins a device that reaches its platform as change says, with credentials that are always good.
-func newDoor(t *testing.T, change func(*verto.Config)) *door {
+func newDoor(t *testing.T, change func(*verto.Config)) *station {
 	return newDoorOf(t, func(*Appliance) identity.Source { return tokens{func() []identity.ICEServer { return nil }} }, change)
 }
 
-func newDoorOf(t *testing.T, source func(*Appliance) identity.Source, change func(*verto.Config)) *door {
-	d := &door{seen: map[string]bool{}, reports: map[string][]*quality.Report{}}
+func newDoorOf(t *testing.T, source func(*Appliance) identity.Source, change func(*verto.Config)) *station {
+	d := &station{seen: map[string]bool{}, reports: map[string][]*quality.Report{}}
 	cfg := config.Default()
 	cfg.Device.StateDir = t.TempDir()
 	cfg.Line.URL, cfg.Line.SecondCall = "wss://exchange.example", "wait"
@@ -78,7 +78,7 @@ func newDoorOf(t *testing.T, source func(*Appliance) identity.Source, change fun
 }
 
 // end shuts the device down as Run does.
-func (d *door) end() {
+func (d *station) end() {
 	d.calls.stop()
 	d.login.stop()
 	d.line.stop()
@@ -91,7 +91,7 @@ func (d *door) end() {
 }
 
 // watch keeps the books: a report is the last that is told of a call.
-func (d *door) watch(t *testing.T, events <-chan control.Event) {
+func (d *station) watch(t *testing.T, events <-chan control.Event) {
 	for e := range events {
 		d.mu.Lock()
 		d.told = append(d.told, e)
@@ -109,7 +109,7 @@ func (d *door) watch(t *testing.T, events <-chan control.Event) {
 }
 
 // live are the calls that there are.
-func (d *door) live(t *testing.T) (calls []call.Info) {
+func (d *station) live(t *testing.T) (calls []call.Info) {
 	if err := d.do(t.Context(), func() { calls = d.view.live() }); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func (d *door) live(t *testing.T) (calls []call.Info) {
 }
 
 // settled checks the books when there is no call left: one report of each, nothing open, dark and silent.
-func (d *door) settled(t *testing.T) {
+func (d *station) settled(t *testing.T) {
 	t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -135,7 +135,7 @@ func (d *door) settled(t *testing.T) {
 }
 
 // newMedia makes a session that connects as soon as both sides are described, and carries sound from then on.
-func (d *door) newMedia(_ context.Context, _ call.Info, notify func(call.MediaEvent)) (call.Media, error) {
+func (d *station) newMedia(_ context.Context, _ call.Info, notify func(call.MediaEvent)) (call.Media, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.broken != nil {
@@ -146,7 +146,7 @@ func (d *door) newMedia(_ context.Context, _ call.Info, notify func(call.MediaEv
 }
 
 type goodMedia struct {
-	d      *door
+	d      *station
 	notify func(call.MediaEvent)
 	since  time.Time // connected
 }
@@ -338,7 +338,7 @@ func strikeAll(t *testing.T, r *rand.Rand) {
 }
 
 // bustle is what people do meanwhile, here and there.
-func bustle(t *testing.T, r *rand.Rand, d *door, x *exchange) {
+func bustle(t *testing.T, r *rand.Rand, d *station, x *exchange) {
 	for range 1 + r.IntN(4) {
 		switch r.IntN(8) {
 		case 0, 1, 2:
@@ -383,7 +383,7 @@ func sameCalls(a, b []string) bool {
 }
 
 // causeCode is the code of the cause that a call ended by; 0 while it lives.
-func (d *door) causeCode(id string) int {
+func (d *station) causeCode(id string) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.reports[id]) == 0 {

@@ -103,7 +103,7 @@ func TestFaultsOverWebSocket(t *testing.T) {
 }
 
 // strikeOnce has a device call, or be called, and strikes.
-func strikeOnce(t *testing.T, what string, d *door, x *exchange, f fault, outbound bool) {
+func strikeOnce(t *testing.T, what string, d *station, x *exchange, f fault, outbound bool) {
 	until := func(why string, holds func() bool) bool {
 		for end := time.Now().Add(3 * time.Minute); !holds(); time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(end) {

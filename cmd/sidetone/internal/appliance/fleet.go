@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"sidetone/board/door"
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/provisioning/fleet"
 	"sidetone/rtc/quality"
@@ -60,7 +61,7 @@ func (a *Appliance) onCommand(ctx context.Context, c fleet.Command) {
 	a.commands.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 		defer cancel()
-		result, err := control.Run(ctx, fromAfar{a}, c.Name, c.Args)
+		result, err := control.Run(ctx, fromAfar{a, c.By}, c.Name, c.Args)
 		if err != nil {
 			a.log.Warn("command", "name", c.Name, "by", c.By, "err", err)
 			a.fleet.Reply(c.ID, fleet.Reply{Code: codeOf(err), Error: err.Error()})
@@ -71,7 +72,15 @@ func (a *Appliance) onCommand(ctx context.Context, c fleet.Command) {
 }
 
 // fromAfar is the appliance as the fleet may drive it: whoever sits at the broker may not write files here.
-type fromAfar struct{ *Appliance }
+type fromAfar struct {
+	*Appliance
+	by string // who says that he gave the command
+}
+
+// OpenDoor implements control.Device.
+func (a fromAfar) OpenDoor(ctx context.Context, r control.OpenDoorRequest) error {
+	return a.openDoor(ctx, r, door.FromAfar, clip(a.by))
+}
 
 // UseSound implements control.Device.
 func (a fromAfar) UseSound(ctx context.Context, capture, playback string) error {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"sidetone/board/door"
 	"sidetone/board/indicator"
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/provisioning/fleet"
@@ -49,6 +50,7 @@ var errEnded = errors.New("the device is shutting down")
 // loop owns the view. It ends when line, calls and fleet have told their last.
 func (a *Appliance) loop(ctx context.Context) {
 	defer close(a.ended)
+	defer a.keepDoor()
 	line, calls := a.line.Events(), a.calls.Events()
 	var commands <-chan fleet.Command
 	if a.fleet != nil {
@@ -78,6 +80,8 @@ func (a *Appliance) loop(ctx context.Context) {
 		case f := <-a.requests:
 			f()
 		case <-a.view.prompt.over():
+		case <-a.door.due():
+			a.atDoor(door.Input{Kind: door.Tick})
 		case now := <-a.view.due():
 			a.later(ctx, a.hunted(hunt.Input{Kind: hunt.Tick, Time: now}))
 		}
@@ -148,6 +152,7 @@ func (a *Appliance) onCall(ctx context.Context, e call.Event) {
 		} else {
 			a.view.calls[c.ID] = c
 		}
+		a.doorFollows(c)
 		a.huntFollows(ctx, c)
 		a.endPrompt(c)
 		a.debug.state(c)
@@ -178,9 +183,13 @@ func (a *Appliance) onCall(ctx context.Context, e call.Event) {
 		a.upload(c.ID, e.Report)
 		return
 	case call.DTMF:
-		out.Digit = e.Digit
+		a.doorDigit(c, e.Digit)
+		told := map[string]any{"call_id": c.ID}
+		if !a.door.secret() { // else it may be of a code
+			out.Digit, told["digit"] = e.Digit, e.Digit
+		}
 		if a.fleet != nil {
-			a.fleet.Event("dtmf", map[string]any{"call_id": c.ID, "digit": e.Digit})
+			a.fleet.Event("dtmf", told)
 		}
 	case call.Reported:
 		out.Report = e.Report

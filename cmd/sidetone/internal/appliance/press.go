@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"sidetone/board/door"
 	"sidetone/board/gesture"
 	"sidetone/provisioning/config"
 	"sidetone/rtc/call"
@@ -23,7 +25,11 @@ func (a *Appliance) Key(key rune) {
 			if err := a.Press(context.Background(), b.Name); err != nil {
 				a.log.Error("press", "button", b.Name, "err", err)
 			}
+			return
 		}
+	}
+	if a.door != nil && strings.ContainsRune("0123456789ABCD*#", key) { // the terminal is the keypad, too
+		_ = a.do(context.Background(), func() { a.atDoor(door.Input{Kind: door.Key, Text: string(key)}) })
 	}
 }
 
@@ -115,16 +121,19 @@ func (a *Appliance) ends(calls []call.Info) func(context.Context) error {
 
 // DoorOpened implements control.Device.
 func (a *Appliance) DoorOpened(ctx context.Context) error {
-	if err := a.do(ctx, func() {
-		a.hunted(hunt.Input{Kind: hunt.DoorOpened, Time: time.Now()})
-		a.prompts(chimeTone)
-	}); err != nil {
+	if err := a.do(ctx, a.doorIsOpen); err != nil {
 		return err
 	}
 	if a.fleet != nil {
 		a.fleet.Event("door", map[string]any{"state": "open"})
 	}
 	return nil
+}
+
+// doorIsOpen is what follows from it, in the loop.
+func (a *Appliance) doorIsOpen() {
+	a.hunted(hunt.Input{Kind: hunt.DoorOpened, Time: time.Now()})
+	a.prompts(chimeTone)
 }
 
 // hunted tells the hunt, in the loop, what happened; what it wants is for follow.

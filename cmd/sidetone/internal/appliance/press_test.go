@@ -64,7 +64,7 @@ func TestPressAndGo(t *testing.T) {
 }
 
 // newButtonDoor is a door that is registered, with a button that calls two targets one after the other.
-func newButtonDoor(t *testing.T) (*door, *exchange) {
+func newButtonDoor(t *testing.T) (*station, *exchange) {
 	x := newExchange(t)
 	d := newDoor(t, func(c *verto.Config) { c.Dial = x.dial })
 	t.Cleanup(func() {

@@ -31,7 +31,7 @@ func (h inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
 // account is a platform with a token broker, and a device that has only its own secret there.
 type account struct {
 	*exchange
-	*door
+	*station
 	tokens *broker.Service
 }
 
@@ -54,7 +54,7 @@ func newAccount(t *testing.T, life time.Duration) *account {
 		_, _, err := a.tokens.Authenticate(p.Token, p.User, p.Password)
 		return err
 	}
-	a.door = newDoorOf(t, func(ap *Appliance) identity.Source {
+	a.station = newDoorOf(t, func(ap *Appliance) identity.Source {
 		s, err := identity.New(identity.Config{
 			Line:     config.Line{TokenURL: "https://broker.example/v1/devices/door1/token", TokenKeyFile: key},
 			StateDir: t.TempDir(), Transport: inMemory{a.tokens}, Warn: ap.warn,
@@ -72,7 +72,7 @@ func newAccount(t *testing.T, life time.Duration) *account {
 }
 
 func (a *account) end() {
-	a.door.end()
+	a.station.end()
 	a.exchange.cut()
 	a.exchange.wg.Wait()
 }
@@ -103,9 +103,9 @@ func (a *account) credential(t *testing.T) string {
 // heard gives what was told on the control socket.
 func (a *account) heard(right func(control.Event) bool) (all []control.Event) {
 	synctest.Wait()
-	a.door.mu.Lock()
-	defer a.door.mu.Unlock()
-	for _, e := range a.door.told {
+	a.station.mu.Lock()
+	defer a.station.mu.Unlock()
+	for _, e := range a.station.told {
 		if right(e) {
 			all = append(all, e)
 		}
@@ -191,8 +191,8 @@ func TestRevokedForAnHour(t *testing.T) {
 				refused := func(when string) {
 					t.Helper()
 					synctest.Wait()
-					a.door.mu.Lock()
-					defer a.door.mu.Unlock()
+					a.station.mu.Lock()
+					defer a.station.mu.Unlock()
 					if s := a.Appliance.line.Status(); s.State != verto.Refused || s.Code != verto.CodeLoginFailed || a.lamp != "refused" {
 						t.Errorf("%s: the line is %s, the lamp %s", when, s, a.lamp)
 					}
@@ -236,8 +236,8 @@ func TestRevokedForAnHour(t *testing.T) {
 				a.ask(t, "POST", "", `{"name":"door1"}`)
 				time.Sleep(40 * time.Minute) // the longest pause is half an hour, and a quarter
 				synctest.Wait()
-				a.door.mu.Lock()
-				defer a.door.mu.Unlock()
+				a.station.mu.Lock()
+				defer a.station.mu.Unlock()
 				if s := a.Appliance.line.Status(); s.State != verto.Registered || a.lamp != "idle" || len(a.Appliance.line.Conditions()) != 0 {
 					t.Errorf("after a new credential: the line is %s, the lamp %s", s, a.lamp)
 				}

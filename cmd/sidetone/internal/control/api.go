@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"sidetone/board/door"
 	"sidetone/board/indicator"
 	"sidetone/rtc/call"
 	"sidetone/rtc/quality"
@@ -16,7 +17,7 @@ import (
 
 // Event is one thing that happened, as it goes to `sidetone call --json` and to every other watcher.
 type Event struct {
-	// Event is "state", "warning" (of a call, the line or the sound device), "call_error" (the call may go on),
+	// Event is "door", whose Door says what, "state", "warning" (of a call, the line or the sound device), "call_error" (the call may go on),
 	// "device_error" (the sound device does not open, and is tried again), "stats", "dtmf", "report", "line", "error" (no call was placed), "assistant", "button", or "media", whose Name says what happened first:
 	// connected, first_packet_sent, first_packet_received, first_sound_played. When the sound of a call
 	// moves to another session, as at a re-attach, the first three come again, and first_packet_received has GapMs.
@@ -39,6 +40,7 @@ type Event struct {
 	Line      *verto.Status   `json:"line,omitempty"`
 	Stats     *quality.Frame  `json:"stats,omitempty"`
 	Report    *quality.Report `json:"report,omitempty"`
+	Door      *door.Record    `json:"door,omitempty"`
 	// Assistant is what the AI assistant says in writing, and the tools that it asks for: the params of ai_conversation.
 	Assistant json.RawMessage `json:"assistant,omitempty"`
 }
@@ -85,6 +87,8 @@ type Device interface {
 	// Watch hands each event of line and calls to each, until ctx ends or each fails.
 	Watch(ctx context.Context, each func(Event) error) error
 	Press(ctx context.Context, button string) error
+	// OpenDoor unlocks; its error says why not.
+	OpenDoor(ctx context.Context, r OpenDoorRequest) error
 	// DoorOpened says that the door is open now: a button's after_door begins.
 	DoorOpened(ctx context.Context) error
 	// Dial places a call and leaves it to itself.

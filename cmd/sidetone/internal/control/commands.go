@@ -63,6 +63,12 @@ type PressRequest struct {
 	Button string `json:"button,omitempty"` // empty: the first one
 }
 
+// OpenDoorRequest unlocks.
+type OpenDoorRequest struct {
+	Relay   string  `json:"relay,omitempty"`   // empty: the first one
+	Seconds float64 `json:"seconds,omitempty"` // 0: as the config has it; never more than its max_on
+}
+
 // DialRequest says whom to call, and how; what is empty is as the config has it.
 type DialRequest struct {
 	Destination  string        `json:"destination"`
@@ -153,6 +159,7 @@ type command struct {
 
 var commands = slices.Concat(acts(), []command{
 	does("press", func(ctx context.Context, d Device, q PressRequest) error { return d.Press(ctx, q.Button) }),
+	does("door-open", func(ctx context.Context, d Device, q OpenDoorRequest) error { return d.OpenDoor(ctx, q) }),
 	does("door-opened", func(ctx context.Context, d Device, _ struct{}) error { return d.DoorOpened(ctx) }),
 	gives("dial", func(ctx context.Context, d Device, q DialRequest) (any, error) {
 		id, err := d.Dial(ctx, q)

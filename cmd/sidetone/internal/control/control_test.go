@@ -33,8 +33,11 @@ func (d *device) note(what ...any) error {
 	return d.err
 }
 
-func (d *device) Status(context.Context) Status                   { return Status{Device: "door1"} }
-func (d *device) Press(_ context.Context, b string) error         { return d.note("press", b) }
+func (d *device) Status(context.Context) Status           { return Status{Device: "door1"} }
+func (d *device) Press(_ context.Context, b string) error { return d.note("press", b) }
+func (d *device) OpenDoor(_ context.Context, r OpenDoorRequest) error {
+	return d.note("door-open", r)
+}
 func (d *device) DoorOpened(context.Context) error                { return d.note("door-opened") }
 func (d *device) Do(_ context.Context, a Act, id string) error    { return d.note(string(a), id) }
 func (d *device) DTMF(_ context.Context, id, digits string) error { return d.note("dtmf", id, digits) }
@@ -110,6 +113,7 @@ var requests = map[string]struct {
 	told    []any
 }{
 	"press":       {`{"button":"call"}`, []any{"press", "call"}},
+	"door-open":   {`{"relay":"gate","seconds":2.5}`, []any{"door-open", OpenDoorRequest{Relay: "gate", Seconds: 2.5}}},
 	"door-opened": {`{}`, []any{"door-opened"}},
 	"dial": {`{"destination":"+15550100","relay":true,"caller_name":"Lobby","caller_number":"+15550199",
 		"headers":[{"name":"X-Site","value":"a"}],"client_state":"s","muted":true,"codecs":["pcmu","opus"]}`,
