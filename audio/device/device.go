@@ -60,7 +60,7 @@ func kinds(capture, playback string) (in, out Kind, err error) {
 
 // Open makes the device that the config values name: "auto", "null", "wav:PATH" or "card:NAME", where NAME is a card
 // as find and namedPCM know it. Null and wav mix; a card must serve both sides, or two cards one each. A WAV file to be captured is
-// read at once, everything else is opened by Run.
+// looked at at once, everything else is opened by Run.
 func Open(capture, playback string) (audio.Duplex, error) {
 	in, out, err := kinds(capture, playback)
 	if err != nil {
@@ -79,8 +79,12 @@ func Open(capture, playback string) (audio.Duplex, error) {
 	if out == KindWAV {
 		w.Out = strings.TrimPrefix(playback, "wav:")
 	}
-	if err := w.load(); err != nil {
-		return nil, err
+	if w.In != "" {
+		file, _, _, err := openSound(w.In)
+		if err != nil {
+			return nil, err
+		}
+		file.Close()
 	}
 	return w, nil
 }

@@ -14,9 +14,8 @@ import (
 type WAV struct {
 	In, Out string
 
-	captured []int16 // of In, once loaded
-	rest     []int16 // of captured, when the last Run ended
-	from     *WAV    // whose files the next Run goes on with, where they are the same
+	at   int64 // in In, when the last Run ended, in samples of 48 kHz
+	from *WAV  // whose files the next Run goes on with, where they are the same
 }
 
 var _ audio.Duplex = (*WAV)(nil)
@@ -31,27 +30,19 @@ func Resume(next, old audio.Duplex) {
 	}
 }
 
-// load reads In, unless it was read before.
-func (w *WAV) load() (err error) {
-	if w.In != "" && w.captured == nil {
-		if w.captured, err = ReadWAV(w.In); err != nil {
-			return fmt.Errorf("capture: %w", err)
-		}
-	}
-	return nil
-}
-
 // Run implements audio.Duplex. In moves on only as mic takes frames, so that its first sample goes out with the first
 // packet. Out lasts from Run's start to its end, 20 ms of it for each 20 ms, and all but the last second of it can be
 // read even if the process is killed. An error names the file.
 func (w *WAV) Run(ctx context.Context, speaker audio.Source, mic audio.Sink) (err error) {
-	if err := w.load(); err != nil {
+	in, err := openCaptured(w.In)
+	if err != nil {
 		return err
 	}
-	rest, again := w.captured, false
+	defer in.close()
+	at, again := int64(0), false
 	if f := w.from; f != nil {
 		if again = f.Out == w.Out; f.In == w.In {
-			rest = f.rest
+			at = f.at
 		}
 		w.from = nil
 	}
@@ -60,7 +51,7 @@ func (w *WAV) Run(ctx context.Context, speaker audio.Source, mic audio.Sink) (er
 		return err
 	}
 	defer func() {
-		w.rest = rest
+		w.at = at
 		err = errors.Join(err, out.close())
 	}()
 	var f audio.Frame
@@ -72,10 +63,13 @@ func (w *WAV) Run(ctx context.Context, speaker audio.Source, mic audio.Sink) (er
 		if err := out.write(&f); err != nil {
 			return err
 		}
-		n := copy(f[:], rest)
+		n, err := in.read(f[:], at)
+		if err != nil {
+			return fmt.Errorf("capture: %s: %w", w.In, err)
+		}
 		clear(f[n:])
 		if mic.PushFrame(&f) {
-			rest = rest[n:]
+			at += int64(n)
 		}
 		return nil
 	})

@@ -283,12 +283,66 @@ func TestWAVResamples(t *testing.T) {
 	if err := audiotest.WriteWAV(path, tone, 16000); err != nil {
 		t.Fatal(err)
 	}
-	w := &WAV{In: path}
-	if err := w.load(); err != nil {
+	pcm, err := ReadWAV(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if len(w.captured) != len(speech) || !audiotest.HasTone(w.captured, 500) {
-		t.Errorf("%d samples with the tones %v", len(w.captured), audiotest.Tones(w.captured))
+	if len(pcm) != len(speech) || !audiotest.HasTone(pcm, 500) {
+		t.Errorf("%d samples with the tones %v", len(pcm), audiotest.Tones(pcm))
+	}
+}
+
+// TestCapturedReads has a file that is read as it is said, and one that is decoded before, say the same, from the start, from
+// any place, and to the end.
+func TestCapturedReads(t *testing.T) {
+	dir := t.TempDir()
+	speech := audiotest.Speech(5, 3*time.Second)
+	speech = speech[:len(speech)-100] // not whole frames
+	plain, wide := filepath.Join(dir, "plain.wav"), filepath.Join(dir, "wide.wav")
+	if err := audiotest.WriteWAV(plain, speech, audio.SampleRate); err != nil {
+		t.Fatal(err)
+	}
+	double := make([]int16, 0, 2*len(speech))
+	for _, v := range speech {
+		double = append(double, v, v)
+	}
+	w := wavFile{format: formatPCM, channels: 2, rate: audio.SampleRate, bits: 16, data: encode(double, formatPCM, 16, 1)}
+	if err := os.WriteFile(wide, w.bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for path, streams := range map[string]bool{plain: true, wide: false} {
+		c, err := openCaptured(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.close()
+		if (c.file != nil) != streams {
+			t.Errorf("%s is read as it is said: %v", path, c.file != nil)
+		}
+		for _, from := range []int64{0, 70001, 1234} {
+			var got []int16
+			for at := from; ; {
+				var f audio.Frame
+				n, err := c.read(f[:], at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, at = append(got, f[:n]...), at+int64(n); n < len(f) {
+					break
+				}
+			}
+			if !slices.Equal(got, speech[from:]) {
+				t.Errorf("%s from %d on: %d samples, want %d of the same", path, from, len(got), len(speech)-int(from))
+			}
+		}
+		if n, err := c.read(make([]int16, 960), int64(len(speech))+5000); n != 0 || err != nil {
+			t.Errorf("%s after its end: %d, %v", path, n, err)
+		}
+		var f audio.Frame
+		at := int64(0)
+		if n := testing.AllocsPerRun(100, func() { c.read(f[:], at); at += 960 }); n != 0 {
+			t.Errorf("%s: %v allocations a frame", path, n)
+		}
 	}
 }
 

@@ -1,9 +1,11 @@
 package device
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 
@@ -40,40 +42,62 @@ type waveFormat struct {
 	width                  int // bytes of one sample of one channel
 }
 
-// decodeWAV gives the sound in a WAV file, mixed to one channel, and its rate in Hz. The chunks are walked here because
-// go-audio/wav takes neither floating point nor the sizes that stand in files written to a pipe.
+// decodeWAV gives the sound in a WAV file, mixed to one channel, and its rate in Hz.
 func decodeWAV(b []byte) (pcm []int16, rate int, err error) {
-	if len(b) < 12 || string(b[:4]) != "RIFF" || string(b[8:12]) != "WAVE" {
-		return nil, 0, errors.New("not a WAV file: it does not begin with RIFF and WAVE")
+	f, at, size, err := findSound(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		return nil, 0, err
+	}
+	return f.mono(b[at : at+size]), f.rate, nil
+}
+
+// findSound tells the format of the WAV file r of length bytes, and where in it its samples are: from at on, size bytes.
+// The chunks are walked here because go-audio/wav takes neither floating point nor the sizes that stand in files written to
+// a pipe.
+func findSound(r io.ReaderAt, length int64) (f waveFormat, at, size int64, err error) {
+	var head [12]byte
+	if _, err := r.ReadAt(head[:], 0); err != nil && err != io.EOF {
+		return f, 0, 0, err
+	}
+	if string(head[:4]) != "RIFF" || string(head[8:]) != "WAVE" {
+		return f, 0, 0, errors.New("not a WAV file: it does not begin with RIFF and WAVE")
 	}
 	// A size that lacks what follows was never filled in, as in files written to a pipe or by a program that was killed.
-	unfinished := uint64(binary.LittleEndian.Uint32(b[4:]))+8 != uint64(len(b))
-	var f waveFormat
-	for b = b[12:]; len(b) >= 8; {
-		id, size := string(b[:4]), binary.LittleEndian.Uint32(b[4:])
-		b = b[8:]
-		body := b[:min(uint64(size), uint64(len(b)))]
+	unfinished := int64(binary.LittleEndian.Uint32(head[4:]))+8 != length
+	for at = 12; at+8 <= length; {
+		if _, err := r.ReadAt(head[:8], at); err != nil {
+			return f, 0, 0, err
+		}
+		at += 8
+		id, said := string(head[:4]), int64(binary.LittleEndian.Uint32(head[4:]))
+		size = min(said, length-at)
 		switch {
 		case id == "fmt ":
-			if f, err = parseFormat(body); err != nil {
-				return nil, 0, err
+			b := make([]byte, min(size, maxFormat))
+			if _, err := r.ReadAt(b, at); err != nil {
+				return f, 0, 0, err
+			}
+			if f, err = parseFormat(b); err != nil {
+				return f, 0, 0, err
 			}
 		case id == "data" && f.channels == 0:
-			return nil, 0, errors.New("broken WAV file: sound comes before its format")
+			return f, 0, 0, errors.New("broken WAV file: sound comes before its format")
 		case id == "data":
-			if size == 0 && unfinished {
-				body = b // all the rest is sound
+			if said == 0 && unfinished {
+				size = length - at // all the rest is sound
 			}
-			if len(body) < f.width*f.channels {
-				return nil, 0, errors.New("the WAV file holds no sound")
+			if size < int64(f.width*f.channels) {
+				return f, 0, 0, errors.New("the WAV file holds no sound")
 			}
-			return f.mono(body), f.rate, nil
+			return f, at, size, nil
 		}
-		// Chunks begin at even places.
-		b = b[min(len(body)+len(body)&1, len(b)):]
+		at += size + size&1 // chunks begin at even places
 	}
-	return nil, 0, errors.New("broken WAV file: no sound in it")
+	return f, 0, 0, errors.New("broken WAV file: no sound in it")
 }
+
+// maxFormat is what is looked at of a fmt chunk, in bytes.
+const maxFormat = 40
 
 func parseFormat(b []byte) (waveFormat, error) {
 	if len(b) < 16 {
@@ -103,13 +127,18 @@ func parseFormat(b []byte) (waveFormat, error) {
 	return f, nil
 }
 
-// mono decodes samples and mixes them to one channel. It may keep b: what is as this machine has it is not copied, since
-// all of a file stays in memory as long as a call may need it.
+// plain tells whether samples stand in the file as they do in this machine's memory, and as they are wanted.
+func (f waveFormat) plain() bool {
+	littleEndian := binary.NativeEndian.Uint16([]byte{1, 0}) == 1
+	return littleEndian && f.width == 2 && f.format == formatPCM && f.channels == 1
+}
+
+// mono decodes samples and mixes them to one channel. It may keep b: what is plain is not copied.
 func (f waveFormat) mono(b []byte) []int16 {
-	block := f.width * f.channels
-	if littleEndian := binary.NativeEndian.Uint16([]byte{1, 0}) == 1; littleEndian && block == 2 && f.format == formatPCM && f.channels == 1 {
+	if f.plain() {
 		return samples(b)
 	}
+	block := f.width * f.channels
 	out := make([]int16, len(b)/block)
 	for i := range out {
 		sum := 0.0
