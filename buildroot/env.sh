@@ -5,7 +5,7 @@
 sidetone_top=$(cd "$(dirname "${BASH_SOURCE:-buildroot/env.sh}")/.." && pwd)
 sidetone_target=${SIDETONE_TARGET:-host}
 sidetone_libraries=$sidetone_target
-sidetone_tags=netgo,osusergo,nolibopusfile
+sidetone_tags=netgo,osusergo,nolibopusfile,nethttpomithttp2
 # ALSA is linked in (miniaudio would dlopen it), and is the only back-end.
 sidetone_alsa="-DMA_NO_RUNTIME_LINKING"
 # How the CPU is named belongs to the compiler here: the C libraries and cgo must agree in it.
@@ -27,11 +27,14 @@ esac
 [ "$sidetone_libraries" = host ] || export GOOS=linux CGO_ENABLED=1
 export SIDETONE_DEPS="$sidetone_top/build/deps/$sidetone_libraries" # what buildroot/deps.sh makes
 export PKG_CONFIG_PATH="$SIDETONE_DEPS/lib/pkgconfig"
-export CGO_CFLAGS="-O2 -g0 $sidetone_alsa -DMA_NO_PULSEAUDIO -DMA_NO_JACK -I$SIDETONE_DEPS/include"
+# Of miniaudio only devices are of use: its decoders, filters and mixers stay out, and with sections of their own also what
+# else is not called.
+sidetone_unused="-DMA_NO_DECODING -DMA_NO_ENCODING -DMA_NO_RESOURCE_MANAGER -DMA_NO_NODE_GRAPH -DMA_NO_ENGINE -DMA_NO_GENERATION"
+export CGO_CFLAGS="-O2 -g0 -ffunction-sections -fdata-sections $sidetone_alsa $sidetone_unused -DMA_NO_PULSEAUDIO -DMA_NO_JACK -I$SIDETONE_DEPS/include"
 # The order of the libraries matters.
 export CGO_LDFLAGS="-L$SIDETONE_DEPS/lib -lasound -lopus -lspeexdsp -lm"
 # The version is stamped by the Makefile, so git need not be asked, which refuses in a checkout of somebody else's.
 export GOFLAGS="-tags=$sidetone_tags -trimpath -buildvcs=false"
 # Tests start servers, which stand in /usr/sbin; it is not on everybody's path.
 export PATH="$PATH:/usr/sbin:/sbin"
-unset sidetone_top sidetone_target sidetone_libraries sidetone_tags sidetone_alsa
+unset sidetone_top sidetone_target sidetone_libraries sidetone_tags sidetone_alsa sidetone_unused
