@@ -42,8 +42,8 @@ deps: ## build the static C libraries (alsa-lib, opus, speexdsp) into build/deps
 lean := -s -w -buildid=
 said := sidetone/cmd/sidetone/internal/cli
 firmware = $(lean) -X $(said).Version=$(VERSION) -X $(said).Commit=$(COMMIT) -X $(said).Built=$(BUILT)
-# A warning of the linker is an error: it would be about what a device without shared libraries lacks.
-static := -linkmode external -extldflags '-static -Wl,--fatal-warnings'
+# What is not called of the C libraries stays out. A warning of the linker is an error: it would be about what a device without shared libraries lacks.
+static := -linkmode external -extldflags '-static -Wl,--fatal-warnings,--gc-sections'
 sizes = stat -c '%n %s' $(1) | awk '{ printf "%s %.1f MB\n", $$1, $$2 / 1e6 }'
 
 build: deps ## build bin/sidetone, bin/sidetone-lab and bin/sidetone-bench, static
