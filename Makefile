@@ -119,7 +119,7 @@ test-cross: cross deps ## what make cross builds: static, the same when built ag
 test-32: deps ## the tests of the firmware on an emulated 32-bit ARM, with the C libraries
 	@buildroot/setup.sh cross
 	@buildroot/deps.sh armv7
-	SIDETONE_TARGET=armv7 && $(env) go test -vet=off -ldflags "-linkmode external -extldflags '-static'" \
+	SIDETONE_TARGET=armv7 && $(env) go test -vet=off -timeout 30m -ldflags "-linkmode external -extldflags '-static'" \
 	  -exec 'qemu-arm-static -cpu cortex-a7' $(TESTFLAGS) $(small)
 
 fuzz: deps ## run every fuzz target for FUZZTIME each (make fuzz FUZZTIME=1m); FUZZ= chooses
