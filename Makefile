@@ -19,7 +19,7 @@ pure := ./audio ./audio/echo ./audio/jitter ./audio/tone ./board/... ./provision
 
 # Tests with sound, media or whole programs in them run in real time: one package at a time, after all others.
 alone := ./audio/device ./rtc/gateway/... ./rtc/media ./cmd/e2e
-units = $$(go list ./... | grep -vE "/(audio/(audiotest|device)|rtc/gateway|rtc/media|cmd/e2e)(/|$$)")
+units = $$(go list ./... | grep -vE "/(audio/device|rtc/gateway|rtc/media|cmd/e2e)(/|$$)")
 
 # What is tested on an emulated processor. It is too slow for what runs in real time (as in alone), and needs no more of
 # what is no firmware: tests of the source, the measures of sound, the lab, the bench.
