@@ -17,6 +17,7 @@ type Entry struct {
 	Transport  *TransportEntry  `json:"transport,omitempty"`
 	Playout    *PlayoutEntry    `json:"mediaPlayout,omitempty"`
 	RemoteRTCP *RemoteRTCPEntry `json:"remoteRtcp,omitempty"`
+	Device     *SoundDevice     `json:"soundDevice,omitempty"` // absent while nothing went wrong with it
 }
 
 // AudioEntry holds both directions.
@@ -115,6 +116,9 @@ func newEntry(s Sample, d delta) Entry {
 	if i := s.Inbound; i != nil {
 		e.Audio.Inbound = &InboundEntry{*i, times(d.levelIn, 1), perSecond(8 * d.bytesIn), times(d.jitter, 1000)}
 		e.Playout = &PlayoutEntry{"audio", i.TotalSamplesDuration, i.TotalSamplesReceived}
+	}
+	if s.Device != (SoundDevice{}) {
+		e.Device = &s.Device
 	}
 	e.Connection = connection(s, d)
 	if p := s.Path; p != nil {

@@ -15,8 +15,21 @@ type Sample struct {
 	Path           *Path
 	Pair           *Pair
 	Traffic        *Traffic
+	Device         SoundDevice
 	// Held and Muted tell why silence may be meant.
 	Held, Muted bool
+}
+
+// SoundDevice is what went wrong with the sound card.
+type SoundDevice struct {
+	Overruns  uint64 `json:"overruns"`  // how often captured samples were lost
+	Underruns uint64 `json:"underruns"` // how often the loudspeaker got silence, because nothing came in time
+	Reopened  uint64 `json:"reopened"`  // how often it stopped and was opened again
+}
+
+// Minus gives what went wrong since then.
+func (d SoundDevice) Minus(then SoundDevice) SoundDevice {
+	return SoundDevice{d.Overruns - then.Overruns, d.Underruns - then.Underruns, d.Reopened - then.Reopened}
 }
 
 // Outbound is what we sent (RTCOutboundRtpStreamStats, RTCAudioSourceStats).

@@ -22,7 +22,7 @@ func (a *Appliance) Status(ctx context.Context) control.Status {
 	d := a.sound.device.Load()
 	s := control.Status{
 		Device: a.cfg.Device.Name, Fleet: a.cfg.Device.Fleet, Version: a.opt.Version, Started: a.started,
-		MQTT: "none", Sound: d.capture + " / " + d.playback, SoundCounts: a.sound.counts.read(),
+		MQTT: "none", Sound: d.capture + " / " + d.playback, SoundDevice: a.sound.counts.read(),
 	}
 	if a.fleet != nil {
 		s.MQTT = "offline"

@@ -6,7 +6,7 @@ import (
 
 	"sidetone/audio"
 	"sidetone/audio/device"
-	"sidetone/cmd/sidetone/internal/control"
+	"sidetone/rtc/quality"
 )
 
 // counts are what went wrong with sound devices since the start.
@@ -40,9 +40,9 @@ func (c *counts) sum() device.Stats {
 }
 
 // read gives them as they are told.
-func (c *counts) read() control.SoundCounts {
+func (c *counts) read() quality.SoundDevice {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.sum()
-	return control.SoundCounts{Overruns: s.Overruns, Underruns: s.Underruns, Reopened: c.reopened.Load()}
+	return quality.SoundDevice{Overruns: s.Overruns, Underruns: s.Underruns, Reopened: c.reopened.Load()}
 }

@@ -31,7 +31,8 @@ type pipelines struct {
 	opusIn   *opus.Decoder
 	opusOut  opus.Config // as the config has it
 	log      *slog.Logger
-	sessions int // that use them
+	before   quality.SoundDevice // what had gone wrong with it when they were made
+	sessions int                 // that use them
 }
 
 // voices knows the pipelines of each live call.
@@ -78,6 +79,7 @@ type callMedia struct {
 	*media.Session
 	*pipelines
 	dumb   func() bool // there is no microphone
+	counts func() quality.SoundDevice
 	closed func()
 }
 
@@ -91,6 +93,7 @@ func (m callMedia) Close() error {
 func (m callMedia) Sample() quality.Sample {
 	s := m.Session.Sample()
 	s.Muted = s.Muted || m.dumb()
+	s.Device = m.counts().Minus(m.before)
 	if o := s.Outbound; o != nil && o.Codec != nil {
 		o.TargetBitrate = g711Bitrate
 		if strings.EqualFold(o.Codec.MimeType, "audio/opus") {
@@ -116,7 +119,7 @@ func (a *Appliance) newPipelines(heard func()) (*pipelines, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opus decoder: %w", err)
 	}
-	p := &pipelines{trunk: &media.Trunk{}, deaf: &atomic.Bool{}, log: a.log, opusIn: dec}
+	p := &pipelines{trunk: &media.Trunk{}, before: a.sound.counts.read(), deaf: &atomic.Bool{}, log: a.log, opusIn: dec}
 	p.opusOut = opus.Config{Bitrate: a.cfg.Audio.Bitrate, Complexity: a.complexity(), FEC: a.cfg.Audio.FEC, DTX: a.cfg.Audio.DTX}
 	p.receiver = voice.NewReceiver(voice.ReceiverConfig{Decoder: dec, Logger: a.log})
 	p.in = &firstSound{Source: &ear{Source: p.receiver, deaf: p.deaf}, tell: heard}
@@ -219,7 +222,7 @@ func (a *Appliance) newMedia(ctx context.Context, c call.Info, notify func(call.
 	if first {
 		p.trunk.Use(session)
 	}
-	return callMedia{Session: session, pipelines: p, dumb: func() bool { return a.sound.device.Load().dumb }, closed: func() { a.voices.leave(c.ID, p) }}, nil
+	return callMedia{Session: session, pipelines: p, dumb: func() bool { return a.sound.device.Load().dumb }, counts: a.sound.counts.read, closed: func() { a.voices.leave(c.ID, p) }}, nil
 }
 
 // sends makes the sending pipeline code as was negotiated.

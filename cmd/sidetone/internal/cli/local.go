@@ -18,6 +18,7 @@ import (
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/provisioning/config"
 	"sidetone/rtc/call"
+	"sidetone/rtc/quality"
 )
 
 // localTimeout bounds what a command waits for the daemon.
@@ -203,8 +204,8 @@ func status(ctx context.Context, e subcommand.Env, args []string) int {
 	fmt.Fprintf(e.Out, "lamp     %s\n", s.Indicator)
 	fmt.Fprintf(e.Out, "mqtt     %s\n", s.MQTT)
 	fmt.Fprintf(e.Out, "sound    %s\n", s.Sound)
-	if counts := s.SoundCounts.String(); counts != "" {
-		fmt.Fprintf(e.Out, "         %s\n", counts)
+	if d := s.SoundDevice; d != (quality.SoundDevice{}) {
+		fmt.Fprintf(e.Out, "         %d overruns, %d underruns, opened again %d times\n", d.Overruns, d.Underruns, d.Reopened)
 	}
 	for _, c := range s.Calls {
 		fmt.Fprintf(e.Out, "call     %s %s %s (%s)\n", c.State, c.Direction, cmp.Or(c.Destination, c.RemoteName, c.RemoteID), c.ID)

@@ -5,7 +5,6 @@ package control
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"sidetone/board/door"
@@ -62,22 +61,7 @@ type Status struct {
 	MQTT      string            `json:"mqtt"`  // "none", "connected" or "offline"
 	Sound     string            `json:"sound"` // what captures and plays
 
-	SoundCounts SoundCounts `json:"sound_counts"`
-}
-
-// SoundCounts are what went wrong with sound cards since the device was started.
-type SoundCounts struct {
-	Overruns  uint64 `json:"overruns"`  // how often captured samples were lost
-	Underruns uint64 `json:"underruns"` // how often the loudspeaker got silence, because nothing came in time
-	Reopened  uint64 `json:"reopened"`  // how often a device stopped and was opened again
-}
-
-// String is for people; it is empty when nothing went wrong.
-func (c SoundCounts) String() string {
-	if c == (SoundCounts{}) {
-		return ""
-	}
-	return fmt.Sprintf("%d overruns, %d underruns, opened again %d times", c.Overruns, c.Underruns, c.Reopened)
+	SoundDevice quality.SoundDevice `json:"sound_device"` // what went wrong with it since the start
 }
 
 // Device is what is driven: by the control socket and by the fleet alike. In all that is done to a call an empty id means
