@@ -20,7 +20,7 @@ import (
 
 // wired is a door that is registered, with its buttons and a lamp on a fake chip.
 type wired struct {
-	*door
+	*station
 	x    *exchange
 	chip *gpiofake.Chip
 }
