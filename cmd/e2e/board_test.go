@@ -33,7 +33,13 @@ const (
 )
 
 // lines of the simulated GPIO chip.
-var lines = []string{"CALL", "DOOR", "LED"}
+var lines = []string{"CALL", "LED", "FREE"}
+
+const (
+	callLine = iota
+	ledLine
+	freeLine
+)
 
 // TestBoard boots the firmware on Debian's arm64 kernel, once, and puts it to work.
 func TestBoard(t *testing.T) {
@@ -72,8 +78,23 @@ type emulated struct {
 
 func bootBoard(t *testing.T, l *lab) *emulated {
 	t.Helper()
-	audio := fmt.Sprintf("[audio]\ncapture = %q\nplayback = %q\nprocessing = \"off\"\n", loopback, usbCard)
-	b := &emulated{lab: l, config: l.with(t, "door1", audio)}
+	b := &emulated{lab: l, config: l.with(t, "door1", fmt.Sprintf(`
+[audio]
+capture = %q
+playback = %q
+processing = "off" # which would take a tone for noise
+
+[board.led]
+line = %q
+`, loopback, usbCard, lines[ledLine]))}
+	text, err := os.ReadFile(b.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wired := strings.NewReplacer("key = '1'", "line = '"+lines[callLine]+"'", "target = 'concierge'", "target = 'door2'").Replace(string(text))
+	if err := os.WriteFile(b.config, []byte(wired), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	b.Machine = boardtest.Boot(t, boardtest.Options{
 		Kernel:   "../../build/board",
 		Firmware: "../../bin/sidetone-linux-arm64",
@@ -153,9 +174,17 @@ func (b *emulated) files(t *testing.T) {
 func (b *emulated) cards(t *testing.T) {
 	_, farHeard := b.lab.runDevice(t, "door2", farHz)
 	other := b.otherSide(t)
-	saying := b.Ask(steer.Request{Op: steer.Play, Path: other + "p", Data: sineBytes(boardHz, time.Minute)})
-	b.command("dial", "--relay", "door2")
+	saying := b.Ask(steer.Request{Op: steer.Play, Path: other + "p", Data: sineBytes(boardHz, 30*time.Second)})
+	const placed = "msg=call state=new"
+	before := strings.Count(b.Console(), placed)
+	b.Do(boardPatience, steer.Request{Op: steer.Drive, Steps: bouncingPress(b.Line(callLine), 200*time.Millisecond)})
 	b.sounds(t)
+	if n := strings.Count(b.Console(), placed) - before; n != 1 {
+		t.Errorf("one press placed %d calls", n)
+	}
+	if levels := b.lamp(t, 2*time.Second); strings.Contains(levels, "0") {
+		t.Errorf("in a call the lamp is steady, and was %s", levels)
+	}
 	t.Logf("resident memory in the call: %.1f MB", float64(b.Resident("sidetone"))/1e6)
 
 	b.command("device", "--playback", loopback)
@@ -170,7 +199,19 @@ func (b *emulated) cards(t *testing.T) {
 	b.command("hangup")
 	eventually(t, boardPatience, "the far end's recording", func() bool { _, err := os.Stat(farHeard); return err == nil })
 	hears(t, farHeard, boardHz)
-	_ = saying
+	b.Await(2*boardPatience, "playing into the loopback", saying)
+	if levels := b.lamp(t, 12*time.Second); !strings.Contains(levels, "0") {
+		t.Errorf("after the call the lamp was still %s", levels)
+	}
+}
+
+// lamp samples the lamp's line for so long.
+func (b *emulated) lamp(t *testing.T, length time.Duration) (levels string) {
+	t.Helper()
+	for end := time.Now().Add(length); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		levels += b.Read(b.Line(ledLine) + "/value")
+	}
+	return levels
 }
 
 // sounds waits until the USB loudspeaker plays the far end's tone, whatever it played before.
@@ -184,19 +225,31 @@ func (b *emulated) sounds(t *testing.T) {
 	})
 }
 
-// bounces presses a button whose contact bounces for 5 ms at each end: one press comes out.
+// bounces presses a button whose contact bounces for 5 ms at each end: with the kernel's debouncing one press comes out,
+// without it many.
 func (b *emulated) bounces(t *testing.T) {
-	b.Do(boardPatience, steer.Request{Op: steer.Service, Name: "gpio",
-		Argv: []string{boardtest.Program, "gpio", "--debounce", "20ms", steer.Chip + ":0"}})
-	seen := func() string { return strings.Join(watched.FindAllString(b.Console(), -1), " ") }
-	eventually(t, boardPatience, "the line is watched", func() bool { return seen() == "inactive" })
-	b.Do(boardPatience, steer.Request{Op: steer.Drive, Steps: bouncingPress(b.Line(0), 200*time.Millisecond)})
-	eventually(t, boardPatience, "a press", func() bool { return strings.Count(seen(), "active after") >= 2 })
-	b.Do(boardPatience, steer.Request{Op: steer.Stop, Name: "gpio"})
-	t.Log(seen())
-	if n := strings.Count(seen(), "active after"); n != 2 {
-		t.Errorf("one press made %d changes: %s", n, seen())
+	if bouncing := b.changes(t, 4); bouncing < 4 {
+		t.Errorf("the contact does not bounce: %d changes", bouncing)
 	}
+	if n := b.changes(t, 2, "--debounce", "20ms"); n != 2 {
+		t.Errorf("one press made %d changes", n)
+	}
+}
+
+// changes counts what `sidetone gpio` sees of a press, which are so many at least.
+func (b *emulated) changes(t *testing.T, least int, flags ...string) (n int) {
+	t.Helper()
+	before := len(b.Console())
+	argv := append([]string{boardtest.Program, "gpio"}, flags...)
+	b.Do(boardPatience, steer.Request{Op: steer.Service, Name: "gpio", Argv: append(argv, fmt.Sprintf("%s:%d", steer.Chip, freeLine))})
+	seen := func() []string { return watched.FindAllString(b.Console()[before:], -1) }
+	eventually(t, boardPatience, "the line is watched", func() bool { return len(seen()) == 1 })
+	b.Do(boardPatience, steer.Request{Op: steer.Drive, Steps: bouncingPress(b.Line(freeLine), 200*time.Millisecond)})
+	eventually(t, boardPatience, "a press", func() bool { return len(seen())-1 >= least })
+	time.Sleep(time.Second) // more may come
+	b.Do(boardPatience, steer.Request{Op: steer.Stop, Name: "gpio"})
+	t.Log(flags, strings.Join(seen(), " "))
+	return len(seen()) - 1
 }
 
 // watched is what `sidetone gpio` prints.
@@ -225,7 +278,7 @@ func bouncingPress(line string, length time.Duration) (steps []steer.Step) {
 func (b *emulated) hotPlug(t *testing.T) {
 	b.lab.runDevice(t, "door2", farHz)
 	b.command("device", "--playback", usbCard)
-	b.command("dial", "door2")
+	b.command("dial", "--relay", "door2")
 	b.sounds(t)
 	b.Monitor("device_del", map[string]any{"id": boardtest.USBCard})
 	eventually(t, boardPatience, "the card is gone", func() bool { return !strings.Contains(b.Read("/proc/asound/cards"), "USB-Audio") })
