@@ -14,7 +14,6 @@ import (
 
 	"sidetone/board/door"
 	relaykeeper "sidetone/board/door/keeper"
-	"sidetone/board/gpio"
 	"sidetone/cmd/internal/atomicfile"
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/provisioning/config"
@@ -25,7 +24,6 @@ import (
 type doorway struct {
 	config  door.Config
 	relays  relays
-	gpio    *gpio.Host
 	file    string // what outlives a restart
 	audit   auditFile
 	state   door.State
@@ -64,7 +62,6 @@ func (a *Appliance) newDoor() error {
 			cmd.Stderr = os.Stderr
 			return cmd
 		}, a.log),
-		gpio:    gpio.NewHost(gpio.Kernel{}),
 		file:    filepath.Join(a.cfg.Device.StateDir, "door.json"),
 		audit:   auditFile{path: filepath.Join(a.cfg.Device.StateDir, "door-audit.jsonl")},
 		callers: map[string]string{},

@@ -62,7 +62,7 @@ func (a *Appliance) switched(ctx context.Context, kind door.Kind) func(active, f
 // watchInput tells each change of a line, its first value first.
 func (a *Appliance) watchInput(ctx context.Context, address string, tell func(active, first bool)) error {
 	address, low := strings.CutPrefix(address, "!")
-	line, err := a.door.gpio.Input(address, gpio.Config{
+	line, err := a.gpio.Input(address, gpio.Config{
 		Consumer: "sidetone door", ActiveLow: low, Pull: pins.PullUp, Edge: pins.BothEdges, Debounce: settled,
 	})
 	if err != nil {
