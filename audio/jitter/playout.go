@@ -16,7 +16,7 @@ const (
 	intolerable = 500 * time.Millisecond
 	// likely is the chance, in millionths, from which on what is there is made longer for a packet that may be late.
 	// To be wrong costs a moment's stretch, to be late a hole.
-	likely = million / 12
+	likely = million / 14
 	// listening is how long nothing is played at the start of a stream.
 	listening = 60 * time.Millisecond
 	// maxAhead is how far above its target the delay may go while packets are waited for.
@@ -149,7 +149,7 @@ func (b *Buffer) bridge(s *slot, gap int64, missing, wanted int, now int64) Deci
 		b.next, b.held = s.ts, 0
 	default:
 		// What is missing may still come, so no more is made up than is wanted now. The last frame is left to FEC.
-		if s.fec && gap > int64(s.samples) {
+		if s.fec && gap >= int64(s.samples)+shortest {
 			gap -= int64(s.samples)
 		}
 		d.Samples = int(min(gap, up(int64(wanted)), samplesOf(unit)))
