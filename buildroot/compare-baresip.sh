@@ -45,15 +45,17 @@ size=$((96000 * (seconds + 5)))
 } >"$dir/said.wav"
 truncate -s $((size + 44)) "$dir/said.wav"
 
-# measure PID: waits for the program to end, and prints the seconds of CPU and the MB of memory it had taken before.
+# measure PID: waits for the program to end, and prints the seconds of CPU and the MB of memory it had taken before, and how
+# much of that at the end was its own (RssAnon); the rest is pages of files, the program's among them.
 measure() {
-  local ticks=0 memory=0 stat
+  local ticks=0 memory="0 0" stat
   while stat=$(cat /proc/$1/stat 2>/dev/null) && [ "$(cut -d' ' -f3 <<<"$stat")" != Z ]; do
     ticks=$(awk '{print $14 + $15}' <<<"$stat")
-    memory=$(awk '/^VmHWM/ {print $2}' /proc/$1/status 2>/dev/null || echo "$memory")
+    stat=$(awk '/^VmHWM/ {most = $2} /^RssAnon/ {print most, $2}' /proc/$1/status 2>/dev/null || true)
+    memory=${stat:-$memory}
     sleep 0.2
   done
-  awk -v t="$ticks" -v hz="$(getconf CLK_TCK)" -v m="${memory:-0}" 'BEGIN {printf "%.2f s | %.1f MB", t / hz, m / 1024}'
+  awk -v t="$ticks" -v hz="$(getconf CLK_TCK)" '{printf "%.2f s | %.1f MB | %.1f MB", t / hz, $1 / 1024, $2 / 1024}' <<<"$memory"
 }
 
 baresip_config() { # ADDRESS MODE
@@ -110,7 +112,7 @@ ours=$(measure $!)
 grep -q NORMAL_CLEARING "$dir/near.log" && [ "$(stat -c %s "$dir/heard.wav")" -gt $((96000 * (seconds - 5))) ] ||
   { cat "$dir/near.log" >&2; echo "our device made no whole call" >&2; exit 1; }
 
-echo "| a call of $seconds s, Opus 32 kbit/s, complexity $complexity, DTLS-SRTP | CPU | resident memory |"
-echo "|---|---|---|"
+echo "| a call of $seconds s, Opus 32 kbit/s, complexity $complexity, DTLS-SRTP | CPU | resident memory, at most | of it not of files |"
+echo "|---|---|---|---|"
 echo "| baresip $(dpkg-query -W -f '${Version}' baresip-core), libopus $(dpkg-query -W -f '${Version}' libopus0) | $theirs |"
 echo "| sidetone | $ours |"
