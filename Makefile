@@ -15,7 +15,7 @@ env := . buildroot/env.sh &&
 rooms := $(wildcard audio board cmd ota provisioning rtc)
 
 # Packages without cgo, which also run on 32 bits: what counts samples, times and bytes must not count on 64.
-pure := ./audio ./audio/echo ./audio/jitter ./audio/tone ./board/... ./provisioning/... ./rtc/call/... ./rtc/quality ./rtc/verto
+pure := ./audio ./audio/echo ./audio/jitter ./audio/tone ./board/... ./ota/... ./provisioning/... ./rtc/call/... ./rtc/quality ./rtc/verto
 
 # Tests with sound, media or whole programs in them run in real time: one package at a time, after all others.
 alone := ./audio/device ./rtc/gateway/... ./rtc/media ./cmd/e2e
@@ -89,7 +89,7 @@ demo: build ## make a real call: a lab, a door station, a concierge
 
 test: test-deps ## format, vet, all tests, each fuzz target for FUZZTIME, the pure packages on 32 bits
 	@files=$$(gofmt -l $(rooms)) && [ -z "$$files" ] || { echo "gofmt would change: $$files"; exit 1; }
-	$(longenv) go vet ./... && GOFLAGS="$${GOFLAGS/-tags=/-tags=trace,cross,}" go vet ./cmd/e2e
+	$(longenv) go vet ./... && GOFLAGS="$${GOFLAGS/-tags=/-tags=trace,cross,board,}" go vet ./cmd/e2e
 	$(env) go test $(TESTFLAGS) $(units)
 	$(env) go test -p 1 $(TESTFLAGS) $(alone)
 	GOARCH=386 CGO_ENABLED=0 go test $(TESTFLAGS) $(pure)
@@ -139,8 +139,8 @@ bench-baresip: build ## make the same call with baresip and with our device: CPU
 speech: ## make the speech WAVs again (needs espeak-ng and sox)
 	buildroot/speech.sh
 
-lint: deps ## staticcheck
-	$(env) go run honnef.co/go/tools/cmd/staticcheck@v0.7.0 ./...
+lint: deps ## staticcheck, of every build tag
+	$(longenv) export GOFLAGS="$${GOFLAGS/-tags=/-tags=trace,cross,board,}" && go run honnef.co/go/tools/cmd/staticcheck@v0.7.0 ./...
 
 clean: ## remove what was built; the sources of C libraries stay in build/cache
 	rm -rf bin build/deps

@@ -50,7 +50,6 @@ type kalman struct {
 
 	turn  int // whose turn it is to be confined
 	block [size]float64
-	work  spectrum
 }
 
 func newKalman() *kalman {

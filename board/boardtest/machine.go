@@ -258,12 +258,6 @@ func (m *Machine) Read(path string) string {
 	return strings.TrimSuffix(string(m.Do(time.Minute, steer.Request{Op: steer.Read, Path: path}).Data), "\n")
 }
 
-// Write writes text to a file on the board.
-func (m *Machine) Write(path, text string) {
-	m.t.Helper()
-	m.Do(time.Minute, steer.Request{Op: steer.Drive, Steps: []steer.Step{{Path: path, Data: []byte(text)}}})
-}
-
 // Line is the directory in sysfs of a line of the simulated chip, by its number: its file "pull" drives an input
 // ("pull-up", "pull-down"), its file "value" tells an output's level.
 func (m *Machine) Line(number int) string {

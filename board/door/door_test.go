@@ -525,7 +525,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	if strings.Contains(fmt.Sprintf("%v %+v %#v", s, c, s), s.Text()[len(hashed)+33:]) {
 		t.Error("the hash is shown")
 	}
-	if b, err := json.Marshal(s); err != nil || string(b) != "{}" {
+	if b, err := json.Marshal([]Secret{s}); err != nil || string(b) != "[{}]" {
 		t.Errorf("%s, %v", b, err)
 	}
 }

@@ -47,7 +47,7 @@ func newRegistry() registry {
 
 var (
 	errClosed       = errors.New("the gateway is shutting down")
-	errSessionInUse = errors.New("Session in use")
+	errSessionInUse = errors.New("Session in use") //lint:ignore ST1005 these are the platform's words
 	errDuplicate    = errors.New("CALL ALREADY EXISTS")
 	errTooMany      = errors.New("TOO MANY CALLS")
 )

@@ -155,7 +155,6 @@ func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 // tap is a TCP proxy that can stop reading: the path is dead, and nobody says so.
 type tap struct {
 	addr string
-	mu   sync.Mutex
 	shut chan struct{} // closed: nothing moves any more
 	end  chan struct{}
 }

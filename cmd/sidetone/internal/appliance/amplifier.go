@@ -34,7 +34,7 @@ type amplifier struct {
 const buffered = 2 * audio.FrameDuration
 
 // newAmplifier gives the one that the config has; nil: none.
-func newAmplifier(c config.Audio, log *slog.Logger) *amplifier {
+func newAmplifier(c config.Audio, host *gpio.Host, log *slog.Logger) *amplifier {
 	if c.AmplifierLine == "" {
 		return nil
 	}
@@ -42,7 +42,7 @@ func newAmplifier(c config.Audio, log *slog.Logger) *amplifier {
 	return &amplifier{
 		log: log, lead: time.Duration(c.AmplifierLead), hold: time.Duration(c.AmplifierHold), sound: make(chan struct{}, 1),
 		open: func() (switchable, error) {
-			return gpio.NewHost(gpio.Kernel{}).Output(address, false, gpio.Config{Consumer: "sidetone amplifier", ActiveLow: low})
+			return host.Output(address, false, gpio.Config{Consumer: "sidetone amplifier", ActiveLow: low})
 		},
 	}
 }

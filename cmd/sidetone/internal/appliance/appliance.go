@@ -143,7 +143,7 @@ func New(opt Options) (*Appliance, error) {
 	}
 	a.sound = newSound(soundDeviceOf(cfg.Audio.Capture, cfg.Audio.Playback), a.log)
 	a.sound.failed, a.sound.prepare = a.onSound, newMixers(cfg.Audio.Mixer, a.log).set
-	a.sound.amplifier = newAmplifier(cfg.Audio, a.log)
+	a.sound.amplifier = newAmplifier(cfg.Audio, a.gpio, a.log)
 	if cfg.Audio.Processing != "off" {
 		if a.chain, err = dsp.NewChain(dsp.Config{Canceller: a.canceller(), Gain: cfg.Audio.AutoGain}); err != nil {
 			return nil, err
