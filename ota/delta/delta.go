@@ -19,9 +19,6 @@ import (
 // Magic begins every delta.
 const Magic = "SDTNDLT1"
 
-// Segment is the size of a segment that Make chooses, in bytes. Applying one takes about six times as much memory.
-const Segment = 4 << 20
-
 // Bounds of what Apply takes, whoever made it.
 const (
 	maxSegment = 8 << 20
@@ -37,23 +34,24 @@ func dictionary(n int, segment, oldSize int64) (from, to int64) {
 	return min(max(0, at-segment), oldSize), min(at+2*segment, oldSize)
 }
 
-// Make writes the delta from the old to the new image.
-func Make(w io.Writer, old io.ReaderAt, oldSize int64, image io.ReaderAt, size int64) error {
-	count := int((size + Segment - 1) / Segment)
+// Make writes the delta from the old to the new image, in segments of so many bytes: applying one takes about six times as
+// much memory.
+func Make(w io.Writer, old io.ReaderAt, oldSize int64, image io.ReaderAt, size, segment int64) error {
+	count := int((size + segment - 1) / segment)
 	header := append([]byte(Magic), make([]byte, 12)...)
 	binary.LittleEndian.PutUint64(header[len(Magic):], uint64(size))
-	binary.LittleEndian.PutUint32(header[len(Magic)+8:], Segment)
+	binary.LittleEndian.PutUint32(header[len(Magic)+8:], uint32(segment))
 	var frames []byte
 	for n := range count {
-		segment := make([]byte, min(Segment, size-int64(n)*Segment))
-		if _, err := image.ReadAt(segment, int64(n)*Segment); err != nil && !errors.Is(err, io.EOF) {
+		part := make([]byte, min(segment, size-int64(n)*segment))
+		if _, err := image.ReadAt(part, int64(n)*segment); err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
-		dict, err := readDict(old, n, Segment, oldSize)
+		dict, err := readDict(old, n, segment, oldSize)
 		if err != nil {
 			return err
 		}
-		options := []zstd.EOption{zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(4 * Segment)}
+		options := []zstd.EOption{zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(int(4 * segment))}
 		if len(dict) > 0 {
 			options = append(options, zstd.WithEncoderDictRaw(0, dict))
 		}
@@ -61,7 +59,7 @@ func Make(w io.Writer, old io.ReaderAt, oldSize int64, image io.ReaderAt, size i
 		if err != nil {
 			return err
 		}
-		frame := e.EncodeAll(segment, nil)
+		frame := e.EncodeAll(part, nil)
 		header = binary.LittleEndian.AppendUint32(header, uint32(len(frame)))
 		frames = append(frames, frame...)
 	}

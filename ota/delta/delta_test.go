@@ -48,7 +48,7 @@ func apply(t *testing.T, delta, old []byte) []byte {
 func makeDelta(t testing.TB, old, image []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := Make(&b, bytes.NewReader(old), int64(len(old)), bytes.NewReader(image), int64(len(image))); err != nil {
+	if err := Make(&b, bytes.NewReader(old), int64(len(old)), bytes.NewReader(image), int64(len(image)), 1<<20); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -56,12 +56,12 @@ func makeDelta(t testing.TB, old, image []byte) []byte {
 
 // A change of some bytes, an insertion that moves all that follows, a shorter and a longer image.
 func TestDelta(t *testing.T) {
-	old := program(1, 9<<20)
+	old := program(1, 9<<18)
 	changed := bytes.Clone(old)
 	for i := range 100 {
-		changed[i*90_000] ^= 1
+		changed[i*22_000] ^= 1
 	}
-	moved := bytes.Join([][]byte{old[:5<<20], program(2, 70_000), old[5<<20:]}, nil)
+	moved := bytes.Join([][]byte{old[:5<<18], program(2, 70_000), old[5<<18:]}, nil)
 	for _, tt := range []struct {
 		name  string
 		old   []byte
@@ -71,9 +71,9 @@ func TestDelta(t *testing.T) {
 		{"the same", old, old, 5000},
 		{"changed", old, changed, 20_000},
 		{"moved", old, moved, 100_000},
-		{"shorter", old, old[:3<<20], 3000},
-		{"longer", old[:5<<20], old, 5 << 20},
-		{"nothing before", nil, old[:1<<20], 1 << 20},
+		{"shorter", old, old[:3<<18], 3000},
+		{"longer", old[:5<<18], old, 5 << 18},
+		{"nothing before", nil, old[:1<<18], 1 << 18},
 		{"empty", old, nil, 100},
 	} {
 		d := makeDelta(t, tt.old, tt.image)

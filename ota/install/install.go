@@ -103,8 +103,8 @@ func (i *Installer) write(r ota.Release, do func(bundle.Image, *slot.Writer) err
 	return errors.Join(do(image, w), dev.Close())
 }
 
-// syncEvery is how much is written before it is synced and told of: what a cut costs at most, in bytes.
-const syncEvery = 4 << 20
+// syncEvery is how many chunks are written before they are synced and told of: what a cut costs at most.
+const syncEvery = 16
 
 // Fetch implements ota.Installer.
 func (i *Installer) Fetch(ctx context.Context, r ota.Release, offset int64, progress func(int64)) error {
@@ -161,7 +161,7 @@ func (c *chunks) put(b []byte) error {
 		return err
 	}
 	c.next++
-	if at := c.offset(); at-c.synced >= syncEvery || c.done() {
+	if at := c.offset(); at-c.synced >= syncEvery*c.image.ChunkSize || c.done() {
 		if err := c.sync(); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -30,6 +32,9 @@ import (
 
 var key = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
 
+// chunk is as small as it may be.
+const chunk = 64 << 10
+
 // world is a server with a release, and a device with two slots in files.
 type world struct {
 	Installer
@@ -40,7 +45,7 @@ type world struct {
 	image  []byte
 	trust  bundle.Trust
 	mu     sync.Mutex
-	asked  []string                                             // path and range of each request
+	asked  []string                                             // path and range of each request; mu guards it
 	change func(http.ResponseWriter, *http.Request) (done bool) // before the server answers
 }
 
@@ -52,26 +57,64 @@ type slots struct {
 
 func (s slots) Open() (slot.Device, error) { return slot.OpenDevice(s.path) }
 
-func newWorld(t *testing.T) *world {
-	w := &world{t: t, dir: t.TempDir()}
-	w.repo = release.Repository{Dir: filepath.Join(w.dir, "server")}
+// images are the one that the device runs, and that of the release.
+func images() (old, image []byte) {
 	r := rand.New(rand.NewPCG(1, 1))
-	w.old = make([]byte, 6<<20+12_345)
-	for n := range w.old {
-		w.old[n] = byte(r.Uint32())
+	old = make([]byte, 24*chunk+12_345)
+	for n := range old {
+		old[n] = byte(r.Uint32())
 	}
-	w.image = bytes.Clone(w.old)
-	copy(w.image[3<<20:], "a small change")
-	w.file("old.img", w.old)
-	w.file("new.img", w.image)
-	w.file("slot", make([]byte, 8<<20))
+	image = bytes.Clone(old)
+	copy(image[12*chunk:], "a small change")
+	return old, image
+}
 
+// released is what the server has: made once, as the compression of a delta takes its time.
+var released = sync.OnceValues(func() (fstest.MapFS, error) {
+	dir, err := os.MkdirTemp("", "install")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	old, image := images()
+	repo := release.Repository{Dir: filepath.Join(dir, "server"), ChunkSize: chunk}
 	keys := release.Keys{Public: []ed25519.PublicKey{key.Public().(ed25519.PublicKey)}, Threshold: 1}
 	year := time.Now().AddDate(1, 0, 0)
-	if _, err := w.repo.Root(keys, keys, keys, year, key); err != nil {
+	v2 := release.Release{Board: "rpi4", Version: "v2.0.0", Image: filepath.Join(dir, "new.img"), From: []string{filepath.Join(dir, "old.img")}, Expires: year}
+	if err := errors.Join(os.WriteFile(v2.From[0], old, 0o600), os.WriteFile(v2.Image, image, 0o600)); err != nil {
+		return nil, err
+	}
+	if _, err := repo.Root(keys, keys, keys, year, key); err != nil {
+		return nil, err
+	}
+	if _, err := repo.Add(v2, key); err != nil {
+		return nil, err
+	}
+	if err := repo.Stamp(year, key); err != nil {
+		return nil, err
+	}
+	all := fstest.MapFS{}
+	return all, fs.WalkDir(os.DirFS(repo.Dir), ".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			all[path] = &fstest.MapFile{Mode: 0o600}
+			all[path].Data, err = os.ReadFile(filepath.Join(repo.Dir, path))
+		}
+		return err
+	})
+})
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, dir: t.TempDir()}
+	w.old, w.image = images()
+	w.file("slot", make([]byte, 32*chunk))
+	made, err := released()
+	if err != nil {
 		t.Fatal(err)
 	}
-	w.release("v2.0.0", w.dir+"/old.img")
+	w.repo = release.Repository{Dir: filepath.Join(w.dir, "server"), ChunkSize: chunk}
+	if err := os.CopyFS(w.repo.Dir, made); err != nil {
+		t.Fatal(err)
+	}
 	first, err := w.repo.First()
 	if err != nil {
 		t.Fatal(err)
@@ -100,20 +143,24 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// answer has the server ask change first, from now on.
+func (w *world) answer(change func(http.ResponseWriter, *http.Request) (done bool)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.change = change
+}
+
+// requests gives what the server was asked for since the last time.
+func (w *world) requests() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer func() { w.asked = nil }()
+	return strings.Join(w.asked, ", ")
+}
+
 func (w *world) file(name string, b []byte) {
 	w.t.Helper()
 	if err := os.WriteFile(filepath.Join(w.dir, name), b, 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-func (w *world) release(version string, from ...string) {
-	w.t.Helper()
-	year := time.Now().AddDate(1, 0, 0)
-	if _, err := w.repo.Add(release.Release{Board: "rpi4", Version: version, Image: w.dir + "/new.img", From: from, Expires: year}, key); err != nil {
-		w.t.Fatal(err)
-	}
-	if err := w.repo.Stamp(year, key); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -176,7 +223,7 @@ func TestResume(t *testing.T) {
 	w := newWorld(t)
 	r := rand.New(rand.NewPCG(2, 2))
 	breaks := 0
-	w.change = func(rw http.ResponseWriter, req *http.Request) bool {
+	w.answer(func(rw http.ResponseWriter, req *http.Request) bool {
 		if !strings.Contains(req.URL.Path, "/targets/") || breaks >= 20 {
 			return false
 		}
@@ -188,14 +235,14 @@ func TestResume(t *testing.T) {
 			rw.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(w.image)-1, len(w.image)))
 			rw.WriteHeader(http.StatusPartialContent)
 		}
-		_, _ = rw.Write(w.image[from:min(from+r.Int64N(600_000), int64(len(w.image)))])
+		_, _ = rw.Write(w.image[from:min(from+r.Int64N(2*chunk+chunk/4), int64(len(w.image)))])
 		panic(http.ErrAbortHandler)
-	}
+	})
 	w.Patience = time.Minute
 	if _, err := w.all(0); err != nil || !bytes.Equal(w.inSlot(), w.image) {
 		t.Fatal(err)
 	}
-	if breaks != 20 || w.Bytes > int64(len(w.image))+20*release.ChunkSize {
+	if breaks != 20 || w.Bytes > int64(len(w.image))+20*chunk {
 		t.Errorf("%d breaks, %d bytes fetched", breaks, w.Bytes)
 	}
 }
@@ -203,34 +250,36 @@ func TestResume(t *testing.T) {
 // What was fetched before a restart is not fetched again.
 func TestResumeAfterRestart(t *testing.T) {
 	w := newWorld(t)
-	w.change = func(rw http.ResponseWriter, req *http.Request) bool {
+	w.answer(func(rw http.ResponseWriter, req *http.Request) bool {
 		if !strings.Contains(req.URL.Path, "/targets/") {
 			return false
 		}
 		if req.Header.Get("Range") == "" {
 			rw.Header().Set("Content-Length", fmt.Sprint(len(w.image)))
-			_, _ = rw.Write(w.image[:5<<20])
+			_, _ = rw.Write(w.image[:20*chunk])
 		}
 		panic(http.ErrAbortHandler)
-	}
+	})
 	reached, err := w.all(0)
-	if err == nil || reached != 4<<20 {
+	if err == nil || reached != 16*chunk {
 		t.Fatalf("%d, %v", reached, err)
 	}
 	var permanent ota.Permanent
 	if errors.As(err, &permanent) {
 		t.Errorf("a server that is gone condemns the release: %v", err)
 	}
-	w.change, w.targets, w.Bytes, w.asked = nil, nil, 0, nil
+	w.requests()
+	w.answer(nil)
+	w.targets, w.Bytes = nil, 0
 	if _, err := w.all(reached); err != nil || !bytes.Equal(w.inSlot(), w.image) {
 		t.Fatal(err)
 	}
-	if w.Bytes != int64(len(w.image))-4<<20 || !strings.Contains(strings.Join(w.asked, ","), "v2.0.0.img bytes=4194304-") {
-		t.Errorf("%d bytes, %q", w.Bytes, w.asked)
+	if asked := w.requests(); w.Bytes != int64(len(w.image))-16*chunk || !strings.Contains(asked, "v2.0.0.img bytes=1048576-") {
+		t.Errorf("%d bytes, %q", w.Bytes, asked)
 	}
 	// Without the head that was put aside, it begins anew.
-	w.file("slot", make([]byte, 8<<20))
-	if _, err := w.all(4 << 20); err != nil || !bytes.Equal(w.inSlot(), w.image) {
+	w.file("slot", make([]byte, 32*chunk))
+	if _, err := w.all(16 * chunk); err != nil || !bytes.Equal(w.inSlot(), w.image) {
 		t.Error(err)
 	}
 }
@@ -239,14 +288,14 @@ func TestResumeAfterRestart(t *testing.T) {
 func TestFlippedBit(t *testing.T) {
 	w := newWorld(t)
 	path := filepath.Join(w.repo.Dir, "targets/rpi4/v2.0.0.img")
-	for n := 0; n*release.ChunkSize < len(w.image); n++ {
+	for n := 0; n*chunk < len(w.image); n++ {
 		spoilt := bytes.Clone(w.image)
-		at := min(n*release.ChunkSize+n*37, len(spoilt)-1)
+		at := min(n*chunk+n*37, len(spoilt)-1)
 		spoilt[at] ^= 1 << (n % 8)
 		if err := os.WriteFile(path, spoilt, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		w.file("slot", make([]byte, 8<<20))
+		w.file("slot", make([]byte, 32*chunk))
 		_, err := w.all(0)
 		var permanent ota.Permanent
 		if !errors.As(err, &permanent) || !errors.Is(err, bundle.ErrMismatch) || !strings.Contains(err.Error(), fmt.Sprintf("chunk %d ", n)) {
@@ -264,19 +313,19 @@ func TestDelta(t *testing.T) {
 	if _, err := w.all(0); err != nil || !bytes.Equal(w.inSlot(), w.image) {
 		t.Fatal(err)
 	}
-	if w.Bytes*10 > int64(len(w.image)) || strings.Contains(strings.Join(w.asked, " "), ".img") {
-		t.Errorf("%d bytes for an image of %d: %q", w.Bytes, len(w.image), w.asked)
+	if asked := w.requests(); w.Bytes*10 > int64(len(w.image)) || strings.Contains(asked, ".img") {
+		t.Errorf("%d bytes for an image of %d: %q", w.Bytes, len(w.image), asked)
 	}
 	t.Logf("%d bytes instead of %d", w.Bytes, len(w.image))
 	// From the middle on, after a restart.
-	w.file("slot", append(bytes.Clone(w.image[:5<<20]), make([]byte, 3<<20)...))
+	w.file("slot", append(bytes.Clone(w.image[:20*chunk]), make([]byte, 12*chunk)...))
 	w.file("head", w.image[:slot.Head])
 	clear := make([]byte, slot.Head)
 	f, _ := os.OpenFile(w.dir+"/slot", os.O_RDWR, 0)
 	_, _ = f.WriteAt(clear, 0)
 	_ = f.Close()
-	if _, err := w.all(5 << 20); err != nil || !bytes.Equal(w.inSlot(), w.image) {
-		t.Errorf("from 5 MiB on: %v", err)
+	if _, err := w.all(20 * chunk); err != nil || !bytes.Equal(w.inSlot(), w.image) {
+		t.Errorf("from chunk 20 on: %v", err)
 	}
 }
 
@@ -286,7 +335,7 @@ func TestDeltaThatDoesNotServe(t *testing.T) {
 		name  string
 		spoil func(*world)
 	}{
-		{"a slot that is not what it was", func(w *world) { w.old[1<<20] ^= 1 }},
+		{"a slot that is not what it was", func(w *world) { w.old[4*chunk] ^= 1 }},
 		{"a delta with a flipped bit", func(w *world) {
 			paths, _ := filepath.Glob(w.repo.Dir + "/targets/rpi4/*.delta")
 			b, _ := os.ReadFile(paths[0])
@@ -318,9 +367,9 @@ func TestDeltaThatDoesNotServe(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	w := newWorld(t)
-	w.file("slot", make([]byte, 4<<20))
+	w.file("slot", make([]byte, 16*chunk))
 	var permanent ota.Permanent
-	if _, err := w.all(0); !errors.As(err, &permanent) || !strings.Contains(err.Error(), "the slot only 4194304") {
+	if _, err := w.all(0); !errors.As(err, &permanent) || !strings.Contains(err.Error(), "the slot only 1048576") {
 		t.Errorf("a slot that is too small: %v", err)
 	}
 	if err := w.Fetch(t.Context(), ota.Release{SHA256: "00"}, 0, func(int64) {}); err == nil {
@@ -352,7 +401,7 @@ func TestServers(t *testing.T) {
 			rw.WriteHeader(206)
 		}, "the server sends bytes 0-9/10"},
 	} {
-		w.change = func(rw http.ResponseWriter, req *http.Request) bool { tt.answer(rw, req); return true }
+		w.answer(func(rw http.ResponseWriter, req *http.Request) bool { tt.answer(rw, req); return true })
 		body, err := w.Source.Open(t.Context(), "rpi4/x.img", 1000)
 		if tt.want != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.want) {

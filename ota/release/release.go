@@ -7,6 +7,7 @@
 package release
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
@@ -23,11 +24,19 @@ import (
 	"sidetone/ota/delta"
 )
 
-// ChunkSize is the size of the chunks that releases are verified by, in bytes.
-const ChunkSize = 256 << 10
+// What releases are verified by and deltas are made of, where nothing else is asked for.
+const (
+	defaultChunk     = 256 << 10 // bytes
+	chunksPerSegment = 16
+)
 
 // Repository is a directory with metadata and targets.
-type Repository struct{ Dir string }
+type Repository struct {
+	Dir       string
+	ChunkSize int64 // bytes that are verified, fetched again and kept at once; 0: 256 KiB. A delta's segments have 16 times as much
+}
+
+func (r Repository) chunk() int64 { return cmp.Or(r.ChunkSize, defaultChunk) }
 
 // Keys of a role, and how many have to sign.
 type Keys struct {
@@ -115,7 +124,7 @@ func (r Repository) Add(rel Release, signers ...ed25519.PrivateKey) (bundle.Targ
 	}
 	defer image.Close()
 	name := path.Join(rel.Board, rel.Version+".img")
-	if t.Image, err = bundle.Describe(name, image, ChunkSize); err != nil {
+	if t.Image, err = bundle.Describe(name, image, r.chunk()); err != nil {
 		return t, err
 	}
 	if err := r.copy(name, image); err != nil {
@@ -174,7 +183,7 @@ func (r Repository) delta(rel Release, from string, image *os.File, size int64) 
 		return bundle.Delta{}, err
 	}
 	defer old.Close()
-	was, err := bundle.Describe("old", old, ChunkSize)
+	was, err := bundle.Describe("old", old, r.chunk())
 	if err != nil {
 		return bundle.Delta{}, err
 	}
@@ -183,7 +192,7 @@ func (r Repository) delta(rel Release, from string, image *os.File, size int64) 
 	if err != nil {
 		return d, err
 	}
-	err = delta.Make(to, old, was.Size, image, size)
+	err = delta.Make(to, old, was.Size, image, size, chunksPerSegment*r.chunk())
 	if err := errors.Join(err, to.Close()); err != nil {
 		return d, err
 	}
