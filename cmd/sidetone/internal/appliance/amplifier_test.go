@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"sidetone/audio"
+	"sidetone/board/gpio"
+	"sidetone/board/gpio/gpiofake"
+	"sidetone/provisioning/config"
 )
 
 // pin notes when it was switched.
@@ -71,5 +74,42 @@ func TestAmplifier(t *testing.T) {
 				t.Errorf("lead %v: %v, want %v", c.lead, line.notes, want)
 			}
 		})
+	}
+}
+
+// TestAmplifierLine has it on a line that is active low.
+func TestAmplifierLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		system := &gpiofake.System{}
+		chip := system.Add(&gpiofake.Chip{}, "OTHER", "AMP")
+		a := newAmplifier(config.Audio{AmplifierLine: "!AMP", AmplifierHold: config.Duration(time.Second)}, gpio.NewHost(system), slog.New(slog.DiscardHandler))
+		var p part
+		p.start(t.Context(), a.run)
+		level := func(d time.Duration, want bool) {
+			t.Helper()
+			time.Sleep(d)
+			synctest.Wait()
+			if got := chip.High(1); got != want {
+				t.Errorf("after %v the line is high: %v", d, got)
+			}
+		}
+		level(0, true)
+		if got := chip.Consumer(1); got != "sidetone amplifier" {
+			t.Errorf("the line is %q's", got)
+		}
+		a.pulled(&audio.Frame{1})
+		level(0, false)
+		level(time.Second-1, false)
+		level(1, true)
+		a.pulled(&audio.Frame{1})
+		level(0, false)
+		p.stop()
+		synctest.Wait()
+		if !chip.High(1) {
+			t.Error("it stays on at the end")
+		}
+	})
+	if newAmplifier(config.Audio{}, nil, nil) != nil {
+		t.Error("there is one that the config lacks")
 	}
 }
