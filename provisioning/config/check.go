@@ -68,6 +68,10 @@ func (c *Config) problems() Problems {
 	if c.Board.Sound != "" {
 		k.name("board.sound", c.Board.Sound)
 	}
+	if d := c.Board.WatchdogTimeout; time.Duration(d)%time.Second != 0 {
+		k.add("board.watchdog_timeout", "must be whole seconds, not %s", d)
+	}
+	k.span("board.watchdog_timeout", c.Board.WatchdogTimeout, 2*time.Second, 5*time.Minute)
 	k.led(c.Board.LED)
 	k.door(c.Door)
 	k.required("control.socket", c.Control.Socket)

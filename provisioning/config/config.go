@@ -252,6 +252,9 @@ type Board struct {
 	Profile string `toml:"profile"` // a board
 	Sound   string `toml:"sound"`   // what is plugged into it for sound; "": whatever there is
 	LED     LED    `toml:"led"`
+	// Watchdog is the kernel's watchdog, as "/dev/watchdog"; "": none is fed.
+	Watchdog        string   `toml:"watchdog" path:"file"`
+	WatchdogTimeout Duration `toml:"watchdog_timeout"` // so long after the last feeding the board resets
 }
 
 // LED is the lamp: one light, or an RGB one; or neither.

@@ -36,7 +36,7 @@ func Default() *Config {
 		},
 		Tones: Tones{Country: "us"},
 		ICE:   ICE{Policy: "auto"},
-		Board: Board{Profile: "sim"},
+		Board: Board{Profile: "sim", WatchdogTimeout: Duration(15 * time.Second)},
 		Door: Door{
 			Tries: 3, Lockout: Duration(time.Minute), TamperBlock: Duration(10 * time.Minute), OpenTooLong: Duration(time.Minute),
 			FleetOpens: true,

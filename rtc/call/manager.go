@@ -417,6 +417,9 @@ func (m *Manager) find(id string, preferred ...State) *live {
 // talkingFirst are the states of the call that a person means who does not say which.
 var talkingFirst = []State{Active, Recovering, Early, Answering, Trying, Requesting, Ringing}
 
+// Alive returns nil once Run has taken note: it does not hang.
+func (m *Manager) Alive(ctx context.Context) error { return m.ask(ctx, func() error { return nil }) }
+
 // ask runs f in the owner and gives its error.
 func (m *Manager) ask(ctx context.Context, f func() error) error {
 	reply := make(chan error, 1)

@@ -235,6 +235,9 @@ func (c *Client) Renew(ctx context.Context, why string) error {
 	return c.ask(ctx, func(l *line) { l.renew(why) })
 }
 
+// Alive returns nil once Run has taken note: it does not hang.
+func (c *Client) Alive(ctx context.Context) error { return c.ask(ctx, func(*line) {}) }
+
 // ask has Run do something, which must not block.
 func (c *Client) ask(ctx context.Context, do func(*line)) error {
 	select {

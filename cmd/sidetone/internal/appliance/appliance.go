@@ -18,6 +18,7 @@ import (
 	"sidetone/audio/dsp"
 	"sidetone/board/gpio"
 	"sidetone/board/indicator"
+	"sidetone/board/watchdog"
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/provisioning/config"
 	"sidetone/provisioning/fleet"
@@ -69,8 +70,9 @@ type Appliance struct {
 	debug    *debugOutput
 	watchers watchers
 	gpio     *gpio.Host
-	lamp     *indicator.Lamp // nil: there is none
-	door     *doorway        // nil: it has none
+	lamp     *indicator.Lamp    // nil: there is none
+	manager  *watchdog.Notifier // nil: no service manager started us
+	door     *doorway           // nil: it has none
 
 	commands sync.WaitGroup
 
@@ -179,10 +181,12 @@ func (a *Appliance) Run(ctx context.Context) error {
 		if socket, err = control.Listen(a.cfg.Control.Socket); err != nil {
 			return err
 		}
+		a.newManager()
+		defer a.manager.Close()
 	}
 	// The parts outlive ctx, each until its turn in the shutdown.
 	base := context.WithoutCancel(ctx)
-	var uploads, calls, line, login, network, broker, amplifier, sound, keys, local, buttons, lamp, relays, inputs part
+	var uploads, calls, line, login, network, broker, amplifier, sound, keys, local, buttons, lamp, relays, inputs, guard part
 	uploads.start(base, a.outbox.run)
 	calls.start(base, func(ctx context.Context) { a.calls.Run(ctx) })
 	line.start(base, func(ctx context.Context) { a.line.Run(ctx) })
@@ -218,6 +222,12 @@ func (a *Appliance) Run(ctx context.Context) error {
 		inputs.start(base, a.watchInputs)
 	}
 	go a.loop(base)
+	var dog *watchdog.Watchdog
+	if !a.opt.Solo {
+		dog = a.newWatchdog(nil)
+		guard.start(base, dog.Run)
+		a.manager.Tell("READY=1")
+	}
 
 	select {
 	case <-ctx.Done():
@@ -225,6 +235,8 @@ func (a *Appliance) Run(ctx context.Context) error {
 	case <-a.resetting:
 		a.log.Warn("a button was held: the device forgets what it has learnt, and ends to be started again")
 	}
+	a.manager.Tell("STOPPING=1")
+	guard.stop() // what follows must end before the board resets
 	buttons.stop()
 	keys.stop()
 	network.stop()
@@ -254,6 +266,9 @@ func (a *Appliance) Run(ctx context.Context) error {
 	}
 	local.stop()
 	lamp.stop()
+	if dog != nil {
+		dog.Close()
+	}
 	select {
 	case <-a.resetting:
 		return forget(a.cfg.Device.StateDir)

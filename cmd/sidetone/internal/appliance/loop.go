@@ -129,6 +129,9 @@ func (a *Appliance) onLine(e verto.Event) {
 	}
 	before, now := a.view.line, *e.Status
 	a.view.line = now
+	if now.State != before.State {
+		a.manager.Tell("STATUS=line " + string(now.State))
+	}
 	// Other words for the same trouble, and a later time of the next try, are no event.
 	if now.State != before.State || now.Code != before.Code || now.GatewayState != before.GatewayState {
 		a.log.Info("line", "state", e.Status.State, "code", e.Status.Code, "message", e.Status.Message)

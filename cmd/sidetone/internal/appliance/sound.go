@@ -75,6 +75,7 @@ type sound struct {
 	route   atomic.Pointer[route]
 	wake    chan struct{}
 	changes chan change
+	asked   chan struct{} // whether run is alive
 }
 
 // change asks for another device.
@@ -84,7 +85,7 @@ type change struct {
 }
 
 func newSound(d *soundDevice, log *slog.Logger) *sound {
-	s := &sound{log: log, open: (*soundDevice).open, watch: func(context.Context, func()) {}, wake: make(chan struct{}, 1), changes: make(chan change)}
+	s := &sound{log: log, open: (*soundDevice).open, watch: func(context.Context, func()) {}, wake: make(chan struct{}, 1), changes: make(chan change), asked: make(chan struct{})}
 	s.device.Store(d)
 	s.route.Store(&route{})
 	return s
@@ -96,6 +97,16 @@ func (s *sound) set(r route) {
 	select {
 	case s.wake <- struct{}{}:
 	default:
+	}
+}
+
+// alive returns nil once run has taken note.
+func (s *sound) alive(ctx context.Context) error {
+	select {
+	case s.asked <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -159,6 +170,7 @@ func (s *sound) run(ctx context.Context) {
 			} else if k.now == nil && k.retry == nil {
 				k.start()
 			}
+		case <-s.asked:
 		case <-first:
 			k.well()
 		case <-ended:
