@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -53,6 +54,7 @@ type Machine struct {
 
 	qmp      *json.Decoder
 	qmpWrite net.Conn
+	events   []string // of QEMU's, as far as the monitor's answers brought them along
 }
 
 // Boot starts a board and waits until it answers.
@@ -258,6 +260,40 @@ func (m *Machine) Read(path string) string {
 	return strings.TrimSuffix(string(m.Do(time.Minute, steer.Request{Op: steer.Read, Path: path}).Data), "\n")
 }
 
+// Write writes text to a file on the board.
+func (m *Machine) Write(path, text string) {
+	m.t.Helper()
+	m.Do(time.Minute, steer.Request{Op: steer.Drive, Steps: []steer.Step{{Path: path, Data: []byte(text)}}})
+}
+
+// AwaitReset waits until the watchdog has reset the board, and until that answers again.
+func (m *Machine) AwaitReset(limit time.Duration) {
+	m.t.Helper()
+	boot := m.Read(bootID)
+	for end := time.Now().Add(limit); !slices.Contains(m.events, "WATCHDOG"); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			m.t.Fatalf("board: the watchdog has not reset it within %s", limit)
+		}
+		m.Monitor("query-status", nil)
+	}
+	for end := time.Now().Add(limit); ; {
+		select {
+		case <-m.Ask(steer.Request{Op: steer.Ping}): // what is asked meanwhile may be lost
+			if m.Read(bootID) == boot {
+				m.t.Fatal("board: the watchdog has barked, and it is still the same boot")
+			}
+			return
+		case <-time.After(time.Second):
+		}
+		if time.Now().After(end) {
+			m.t.Fatalf("board: no answer within %s after its reset", limit)
+		}
+	}
+}
+
+// bootID is where the kernel tells of itself since when it runs: another one each time.
+const bootID = "/proc/sys/kernel/random/boot_id"
+
 // Line is the directory in sysfs of a line of the simulated chip, by its number: its file "pull" drives an input
 // ("pull-up", "pull-down"), its file "value" tells an output's level.
 func (m *Machine) Line(number int) string {
@@ -328,6 +364,7 @@ func (m *Machine) Monitor(command string, arguments map[string]any) {
 	}
 	for err == nil {
 		var answer struct {
+			Event  string          `json:"event"`
 			Return json.RawMessage `json:"return"`
 			Error  *struct {
 				Desc string `json:"desc"`
@@ -337,8 +374,9 @@ func (m *Machine) Monitor(command string, arguments map[string]any) {
 			m.t.Fatalf("QEMU's monitor: %s: %s", command, answer.Error.Desc)
 		}
 		if answer.Return != nil {
-			return // events come between
+			return
 		}
+		m.events = append(m.events, answer.Event)
 	}
 	m.t.Fatalf("QEMU's monitor: %s: %v", command, err)
 }

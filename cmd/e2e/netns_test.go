@@ -27,7 +27,11 @@ func outside(t *testing.T, tools ...string) bool {
 			t.Skipf("no %s here: buildroot/setup.sh test installs it", tool)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
+	limit := 5 * time.Minute
+	if end, ok := t.Deadline(); ok {
+		limit = time.Until(end) - 5*time.Second // so that what it prints is seen
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout="+limit.String())
 	cmd.Env = append(os.Environ(), programs+"="+bin)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL,

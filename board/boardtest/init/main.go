@@ -1,12 +1,13 @@
 //go:build linux
 
-// Init is process 1 of an emulated board: it mounts, loads modules, brings the network up, runs the services that it was
+// Init is process 1 of an emulated board: it reaps orphans, and has a process of itself that mounts, loads modules, brings the network up, runs the services that it was
 // given, and does what a test asks for on a serial port. There is no shell.
 package main
 
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,10 +22,28 @@ import (
 )
 
 func main() {
-	if err := boot(); err != nil {
-		fmt.Println("init:", err)
+	if os.Getpid() == 1 {
+		fmt.Println("init:", reap())
 		time.Sleep(time.Second) // the console is slow
 		unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	}
+	fmt.Println("init:", boot())
+}
+
+// reap starts this program again, which does the work, and waits for all that end: as process 1, for orphans too. It
+// returns when that which works has ended.
+func reap() error {
+	worker, err := os.StartProcess(os.Args[0], os.Args, &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
+	if err != nil {
+		return err
+	}
+	for {
+		switch pid, err := unix.Wait4(-1, nil, 0, nil); {
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return err
+		case pid == worker.Pid:
+			return errors.New("it has ended")
+		}
 	}
 }
 
@@ -36,6 +55,9 @@ func boot() error {
 		return err
 	}
 	if err := network("eth0"); err != nil {
+		return err
+	}
+	if err := trace(); err != nil {
 		return err
 	}
 	var lines []string
@@ -88,7 +110,7 @@ func simulate(lines []string) error {
 // mount makes the file systems that programs expect.
 func mount() error {
 	for _, m := range []struct{ kind, where string }{
-		{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/run"}, {"tracefs", "/sys/kernel/tracing"},
+		{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/run"}, {"tracefs", steer.Tracing},
 	} {
 		if err := os.MkdirAll(m.where, 0o755); err != nil {
 			return err
@@ -98,6 +120,14 @@ func mount() error {
 		}
 	}
 	return nil
+}
+
+// trace has the kernel note each level that a GPIO line is given, with the monotonic time.
+func trace() error {
+	return errors.Join(
+		os.WriteFile(steer.Tracing+"/trace_clock", []byte("mono"), 0),
+		os.WriteFile(steer.Tracing+"/events/gpio/gpio_value/enable", []byte("1"), 0),
+	)
 }
 
 // loadModules loads what the file order in dir names, a module and its parameters a line.

@@ -104,6 +104,13 @@ func (s *services) do(q steer.Request) (a steer.Answer, err error) {
 		err = s.stop(q.Name)
 	case steer.Signal:
 		a.Code, err = s.signal(q.Name, q.Signal)
+	case steer.Kill:
+		err = unix.Kill(q.PID, q.Signal)
+	case steer.Await:
+		a.At, err = await(q.Path, q.Data, q.For)
+	case steer.Fifo:
+		os.Remove(q.Path)
+		err = unix.Mkfifo(q.Path, 0o600)
 	case steer.PID:
 		a.Code, err = s.signal(q.Name, 0)
 	case steer.Read:
@@ -143,6 +150,21 @@ func run(argv []string) (a steer.Answer, err error) {
 	}
 	a.Stdout, a.Stderr = out.String(), errOut.String()
 	return a, err
+}
+
+// await waits until a file holds a text, and gives the time.
+func await(path string, text []byte, limit time.Duration) (time.Duration, error) {
+	for end := time.Now().Add(limit); ; time.Sleep(time.Millisecond) {
+		b, err := os.ReadFile(path)
+		if err == nil && bytes.Contains(b, text) {
+			var now unix.Timespec
+			err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+			return time.Duration(now.Nano()), err
+		}
+		if time.Now().After(end) {
+			return 0, fmt.Errorf("%s does not hold %q after %s: %w", path, text, limit, err)
+		}
+	}
 }
 
 // drive does the steps in time, counted from the first: what a step takes does not delay those after it.

@@ -32,6 +32,9 @@ const (
 // ChipDir is the chip's directory in configfs, whose dev_name and chip_name tell where it is in sysfs.
 const ChipDir = "/sys/kernel/config/gpio-sim/" + Chip
 
+// Tracing is the kernel's tracefs, whose file trace tells each level that a GPIO line was given since the boot.
+const Tracing = "/sys/kernel/tracing"
+
 // Ops of a Request.
 const (
 	Ping     = "ping"     // nothing
@@ -39,8 +42,11 @@ const (
 	Service  = "service"  // Argv under Name from now on: it is started again whenever it ends
 	Stop     = "stop"     // the service Name ends and stays away
 	Signal   = "signal"   // the service Name gets Signal
+	Kill     = "kill"     // the process PID gets Signal
 	PID      = "pid"      // of the service Name: Code
 	Read     = "read"     // the file Path: Data
+	Await    = "await"    // until the file Path, which may not be there yet, holds Data, for For at most: At
+	Fifo     = "fifo"     // Path becomes a named pipe: whoever opens it to write hangs, as at a dead disk
 	Drive    = "drive"    // Steps, one after the other
 	Mkdir    = "mkdir"    // Path
 	Fifo     = "fifo"     // Path becomes a named pipe: whoever opens it to write hangs, as at a dead disk
@@ -61,6 +67,7 @@ type Request struct {
 	Steps  []Step         `json:"steps,omitempty"`
 	For    time.Duration  `json:"for,omitempty"`
 	Signal syscall.Signal `json:"signal,omitempty"`
+	PID    int            `json:"pid,omitempty"`
 }
 
 // Step writes Data to the file Path, After the step before.
@@ -79,4 +86,6 @@ type Answer struct {
 	Code   int      `json:"code,omitempty"`
 	Data   []byte   `json:"data,omitempty"`
 	Paths  []string `json:"paths,omitempty"`
+
+	At time.Duration `json:"at,omitempty"` // by CLOCK_MONOTONIC
 }
