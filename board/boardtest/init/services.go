@@ -119,8 +119,6 @@ func (s *services) do(q steer.Request) (a steer.Answer, err error) {
 		err = drive(q.Steps)
 	case steer.Mkdir:
 		err = os.MkdirAll(q.Path, 0o755)
-	case steer.Fifo:
-		err = unix.Mkfifo(q.Path, 0o600)
 	case steer.Glob:
 		a.Paths, err = filepath.Glob(q.Path)
 	case steer.Play:

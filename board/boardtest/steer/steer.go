@@ -49,7 +49,6 @@ const (
 	Fifo     = "fifo"     // Path becomes a named pipe: whoever opens it to write hangs, as at a dead disk
 	Drive    = "drive"    // Steps, one after the other
 	Mkdir    = "mkdir"    // Path
-	Fifo     = "fifo"     // Path becomes a named pipe: whoever opens it to write hangs, as at a dead disk
 	Glob     = "glob"     // the pattern Path: Paths
 	Play     = "play"     // Data, s16 mono at 48 kHz, into the ALSA device Path until it is played
 	Record   = "record"   // from the ALSA device Path for For: Data, s16 mono at 48 kHz
