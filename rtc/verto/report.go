@@ -70,14 +70,16 @@ func deliver(ctx context.Context, client *http.Client, target string, u Upload, 
 		if last == nil || ctx.Err() == nil {
 			last = err
 		}
-		if try == len(reportRetries) {
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("upload of the call report given up (%w), last: %w", context.Cause(ctx), last)
+		case try == len(reportRetries):
 			return fmt.Errorf("upload of the call report failed %d times, last: %w", try+1, last)
 		}
 		log.Debug("upload of a call report failed, trying again", "call", u.CallID, "err", err)
 		select {
 		case <-time.After(reportRetries[try]):
-		case <-ctx.Done():
-			return fmt.Errorf("upload of the call report given up (%w), last: %w", context.Cause(ctx), last)
+		case <-ctx.Done(): // the next try ends at once
 		}
 	}
 }

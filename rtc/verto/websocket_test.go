@@ -175,7 +175,7 @@ func TestUploadGivenUp(t *testing.T) {
 	defer stop()
 	waitFor(t, c, Registered)
 	s.failing.Store(1000)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // within the pauses, which are 3.5 s
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // within the third pause, which ends after 3.5 s
 	defer cancel()
 	err := c.UploadReport(ctx, upload(c, "{}"))
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "503") {
