@@ -32,6 +32,7 @@ func (a *Appliance) Status(ctx context.Context) control.Status {
 	}
 	a.do(ctx, func() {
 		s.Line, s.Calls, s.Indicator = a.view.line, a.view.live(), a.view.pattern
+		s.Health = a.view.health
 	})
 	return s
 }

@@ -60,6 +60,7 @@ type Appliance struct {
 	fleet    *fleet.Agent // nil: no broker is set
 	sound    *sound
 	noSound  verto.Condition // why the device does not open; the goroutine of sound has it
+	cardGone atomic.Bool     // the device does not open
 	chain    *dsp.Chain      // nil: sound is never processed
 	voices   voices
 	tones    tones
@@ -186,7 +187,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	}
 	// The parts outlive ctx, each until its turn in the shutdown.
 	base := context.WithoutCancel(ctx)
-	var uploads, calls, line, login, network, broker, amplifier, sound, keys, local, buttons, lamp, relays, inputs, guard part
+	var uploads, calls, line, login, network, broker, amplifier, sound, keys, local, buttons, lamp, relays, inputs, guard, doctor part
 	uploads.start(base, a.outbox.run)
 	calls.start(base, func(ctx context.Context) { a.calls.Run(ctx) })
 	line.start(base, func(ctx context.Context) { a.line.Run(ctx) })
@@ -226,6 +227,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	if !a.opt.Solo {
 		dog = a.newWatchdog(nil)
 		guard.start(base, dog.Run)
+		doctor.start(base, a.watchHealth)
 		a.manager.Tell("READY=1")
 	}
 
@@ -237,6 +239,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	}
 	a.manager.Tell("STOPPING=1")
 	guard.stop() // what follows must end before the board resets
+	doctor.stop()
 	buttons.stop()
 	keys.stop()
 	network.stop()

@@ -186,6 +186,16 @@ func (a *Appliance) gestured(ctx context.Context, b config.Button, g gesture.Ges
 	if g.Kind == gesture.Stuck {
 		a.log.Warn("a button is stuck: look whether something holds it down, and at its wiring", "button", b.Name, "held", stuckTime)
 	}
+	if g.Kind == gesture.Stuck || g.Kind == gesture.Released {
+		_ = a.do(ctx, func() {
+			if delete(a.view.stuck, b.Name); g.Kind == gesture.Stuck {
+				if a.view.stuck == nil {
+					a.view.stuck = map[string]bool{}
+				}
+				a.view.stuck[b.Name] = true
+			}
+		})
+	}
 	a.tellGesture(b, g.Kind)
 	do, err := a.meaning(ctx, b, g.Kind)
 	if err == nil && do != nil {

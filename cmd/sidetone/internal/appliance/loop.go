@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sidetone/board/door"
+	"sidetone/board/health"
 	"sidetone/board/indicator"
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/provisioning/fleet"
@@ -29,6 +30,12 @@ type view struct {
 	prompt  prompt
 	reset   indicator.Reset // a button is held to reset the device
 	offline bool            // the device has no address
+
+	stuck    map[string]bool // buttons
+	stalls   uint64          // of the sound device, when it was looked at last
+	examined health.State
+	health   []health.Active // what is wrong
+	told     bool            // of health, at least once
 }
 
 // statsDue counts the samples of a call, one a second, and tells of each that ends an interval.

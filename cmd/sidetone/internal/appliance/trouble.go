@@ -62,6 +62,7 @@ func (a *Appliance) deviceSkipped(why error) {
 // onSound tells that the sound device does not open: once for each reason, until err is nil. It is the sound's to call.
 func (a *Appliance) onSound(err error) {
 	was := a.noSound
+	a.cardGone.Store(err != nil)
 	switch {
 	case err == nil:
 		was.Cleared = true

@@ -58,6 +58,7 @@ func init() { // not above: the sub-commands use tool
 		{Name: "tool-result", Args: "--config F ID OUTPUT", About: "give the AI assistant what the tool call of that id gave", Run: toolResult.run},
 		{Name: "watch", Args: "--config F", About: "print what happens on the running device, an event a line as JSON", Run: watch},
 		{Name: "status", Args: "--config F [--json]", About: "what the running device is doing", Run: status},
+		{Name: "doctor", Args: "--config F [--json]", About: "what is wrong with the device and what to do, also while it does not run; exit code 1 when something is", Run: doctor},
 		{Name: "gpio", Args: "[--active-low] [--bias BIAS] [--debounce 10ms] [LINE]", About: "list the board's GPIO lines, or print what happens to one", Run: gpioCommand},
 		{Name: "config", Args: "check --config F", About: "check a config file; `config default` prints the commented reference", Run: configCommand},
 		{Name: "version", Args: "", About: "print the version, the commit and what it was built for", Run: version},

@@ -207,6 +207,11 @@ func status(ctx context.Context, e subcommand.Env, args []string) int {
 	if d := s.SoundDevice; d != (quality.SoundDevice{}) {
 		fmt.Fprintf(e.Out, "         %d overruns, %d underruns, opened again %d times\n", d.Overruns, d.Underruns, d.Reopened)
 	}
+	var wrong []string
+	for _, h := range s.Health {
+		wrong = append(wrong, string(h.Code))
+	}
+	fmt.Fprintf(e.Out, "health   %s\n", cmp.Or(strings.Join(wrong, ", "), "well"))
 	for _, c := range s.Calls {
 		fmt.Fprintf(e.Out, "call     %s %s %s (%s)\n", c.State, c.Direction, cmp.Or(c.Destination, c.RemoteName, c.RemoteID), c.ID)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sidetone/board/door"
+	"sidetone/board/health"
 	"sidetone/board/indicator"
 	"sidetone/rtc/call"
 	"sidetone/rtc/quality"
@@ -16,7 +17,7 @@ import (
 
 // Event is one thing that happened, as it goes to `sidetone call --json` and to every other watcher.
 type Event struct {
-	// Event is "door", whose Door says what, "state", "warning" (of a call, the line or the sound device), "call_error" (the call may go on),
+	// Event is "health", whose Name is the code of what is wrong, "door", whose Door says what, "state", "warning" (of a call, the line or the sound device), "call_error" (the call may go on),
 	// "device_error" (the sound device does not open, and is tried again), "stats", "dtmf", "report", "line", "error" (no call was placed), "assistant", "button", or "media", whose Name says what happened first:
 	// connected, first_packet_sent, first_packet_received, first_sound_played. When the sound of a call
 	// moves to another session, as at a re-attach, the first three come again, and first_packet_received has GapMs.
@@ -58,8 +59,9 @@ type Status struct {
 	Line      verto.Status      `json:"line"`
 	Calls     []call.Info       `json:"calls"`
 	Indicator indicator.Pattern `json:"indicator"`
-	MQTT      string            `json:"mqtt"`  // "none", "connected" or "offline"
-	Sound     string            `json:"sound"` // what captures and plays
+	MQTT      string            `json:"mqtt"`             // "none", "connected" or "offline"
+	Sound     string            `json:"sound"`            // what captures and plays
+	Health    []health.Active   `json:"health,omitempty"` // what is wrong
 
 	SoundDevice quality.SoundDevice `json:"sound_device"` // what went wrong with it since the start
 }
