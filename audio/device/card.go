@@ -121,9 +121,10 @@ func (m *mover) run(ctx context.Context) error {
 	}
 }
 
-// drain hands every whole frame that was captured to the microphone's side, which drops what it has no use for.
+// drain hands every whole frame that was captured by now to the microphone's side, which drops what it has no use for. What
+// is captured meanwhile waits: on a machine that is too slow for a while there would be no end, and a stall never seen.
 func (m *mover) drain() {
-	for m.captured.buffered() >= len(m.frame) {
+	for range m.captured.buffered() / len(m.frame) {
 		if m.match != nil {
 			m.matched()
 		}

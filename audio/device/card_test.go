@@ -187,6 +187,30 @@ func TestStallIsSeen(t *testing.T) {
 	}
 }
 
+// slow is a far end for which the machine is too slow: while it takes a frame, the next one is captured.
+type slow struct {
+	counter
+	card *fakeCard
+}
+
+func (s *slow) PushFrame(f *audio.Frame) bool {
+	time.Sleep(audio.FrameDuration)
+	s.card.m.captured.write(f[:])
+	return true
+}
+
+// TestStallIsSeenOnASlowMachine has a card that stops playing while there is always more to take of what was captured.
+func TestStallIsSeenOnASlowMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s slow
+		s.card = newFakeCard(&s, &s)
+		s.card.m.captured.write(make([]int16, audio.FrameSamples))
+		if err := s.card.m.run(t.Context()); !errors.Is(err, ErrStalled) {
+			t.Errorf("got %v, want %v", err, ErrStalled)
+		}
+	})
+}
+
 // TestHeldUpProcess does not blame the card for time in which the process did not run.
 func TestHeldUpProcess(t *testing.T) {
 	s := stream{name: "in"}
