@@ -5,18 +5,18 @@ import "time"
 const (
 	// shortest is 2.5 ms, the unit of what an Opus decoder conceals (RFC 6716, section 2).
 	shortest = clockRate / 400
-	// worthwhile is the gain for which the delay is changed, in thousandths of R.
-	worthwhile = 300
+	// worthwhile is the gain for which the delay is changed, in thousandths of R: each change is heard a little.
+	worthwhile = 1000
 	// period is the longest that one stretch changes: a period of a low voice.
 	period = 20 * time.Millisecond
 	// hasty is the excess that is played away as fast as speech can bear: up to a third faster. Below it changes are this
 	// far apart:
-	hasty, apart = 40 * time.Millisecond, 60 * time.Millisecond
+	hasty, apart = 15 * time.Millisecond, 30 * time.Millisecond
 	// intolerable is the excess that is not played away but skipped.
 	intolerable = 500 * time.Millisecond
 	// likely is the chance, in millionths, from which on what is there is made longer for a packet that may be late.
 	// To be wrong costs a moment's stretch, to be late a hole.
-	likely = million / 14
+	likely = million * 3 / 20
 	// listening is how long nothing is played at the start of a stream.
 	listening = 60 * time.Millisecond
 	// maxAhead is how far above its target the delay may go while packets are waited for.

@@ -52,6 +52,11 @@ func table(e env, set *flag.FlagSet, args []string) error {
 	if err := parse(e, set, args, "traces", "in"); err != nil {
 		return err
 	}
+	if *plots != "" { // now, not after minutes
+		if err := os.MkdirAll(*plots, 0o755); err != nil {
+			return err
+		}
+	}
 	once, err := readSpeech(*in)
 	if err != nil {
 		return err
