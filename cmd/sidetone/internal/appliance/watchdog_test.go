@@ -48,7 +48,8 @@ func TestEachLoopIsGuarded(t *testing.T) {
 		},
 		"line": nil, // below: its source of chance hangs when it backs off
 		"calls": func(d *station, _ chan struct{}) {
-			d.Appliance.calls = call.NewManager(d.callConfig()) // nobody runs it
+			never := call.NewManager(d.callConfig()) // nobody runs it
+			d.do(context.Background(), func() { d.Appliance.calls = never })
 		},
 		"sound": func(d *station, until chan struct{}) {
 			d.Appliance.sound.open = func(*soundDevice) (audio.Duplex, error) { <-until; return nil, errors.New("no card") }
@@ -71,7 +72,7 @@ func TestEachLoopIsGuarded(t *testing.T) {
 					}
 				})
 				var log bytes.Buffer
-				d.opt.Logger = slog.New(slog.NewTextHandler(&log, nil))
+				d.do(t.Context(), func() { d.opt.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 				d.cfg.Board.Watchdog = "/dev/watchdog"
 				b := &bowl{}
 				real := d.Appliance.calls
@@ -102,8 +103,8 @@ func TestEachLoopIsGuarded(t *testing.T) {
 					t.Errorf("%d loops hang: %s", n, &log)
 				}
 				guard.stop()
-				d.Appliance.calls = real
 				close(until)
+				d.do(t.Context(), func() { d.Appliance.calls = real })
 				d.end()
 			})
 		})
