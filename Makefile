@@ -79,7 +79,7 @@ test-browser: build web ## calls between the softphone in Chromium and a device
 	cd rtc/gateway/web && timeout -k 10 600 npm test
 
 # Only where QEMU cannot be had is this skipped, and never in CI.
-test-board: test-deps cross-arm64 ## the firmware on an arm64 kernel in QEMU: buttons, sound cards, hot-plug, calls
+test-board: test-deps cross-arm64 ## the firmware on an arm64 kernel in QEMU: buttons, lamp, relays, sound cards, hot-plug, calls, watchdog
 	@if buildroot/setup.sh board; then \
 		buildroot/board.sh && $(boardenv) go test -count=1 -v -timeout 10m -run '^TestBoard' ./cmd/e2e; \
 	else echo "test-board: skipped: QEMU for arm64 cannot be installed here"; [ -z "$$CI" ]; fi

@@ -63,6 +63,7 @@ func TestBoard(t *testing.T) {
 		{"a code in a call opens", b.codes},
 		{"killed in mid-pulse", b.kills},
 		{"a button is held for a reset", b.resets},
+		{"the main loop hangs", b.hangs},
 	} {
 		t.Run(part.name, part.test)
 	}
@@ -99,7 +100,7 @@ processing = "off" # which would take a tone for noise
 	b.Machine = boardtest.Boot(t, boardtest.Options{
 		Kernel:   "../../build/board",
 		Firmware: "../../bin/sidetone-linux-arm64",
-		Modules:  []string{"snd-aloop", "xhci-pci", "snd-usb-audio", "i6300esb heartbeat=6"},
+		Modules:  []string{"snd-aloop", "xhci-pci", "snd-usb-audio", "i6300esb"},
 		Lines:    lines,
 		Files:    b.labFiles(t),
 		Services: map[string][]string{"sidetone": {boardtest.Program, "run", "--config", b.config}},

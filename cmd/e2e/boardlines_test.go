@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"sidetone/board/boardtest"
 	"sidetone/board/boardtest/steer"
 	"sidetone/board/indicator"
 )
@@ -40,6 +41,10 @@ const (
 // wiring is the part of the board's config that says what is at its lines.
 func wiring(codeFile string) string {
 	return fmt.Sprintf(`
+[board]
+watchdog = "/dev/watchdog"
+watchdog_timeout = "6s"
+
 [board.led]
 line = %q
 
@@ -333,4 +338,20 @@ func (b *emulated) resets(t *testing.T) {
 	b.lab.proc.cmd.Process.Signal(syscall.SIGCONT)
 	b.answers(t)
 	b.shows(t, b.now(), indicator.For(indicator.State{}))
+}
+
+// hangs has the device's main loop hang, at a file that it cannot write.
+func (b *emulated) hangs(t *testing.T) {
+	b.Do(boardPatience, steer.Request{Op: steer.Fifo, Path: filepath.Join(b.lab.dir, "devices", "door1", "state", "door-audit.jsonl")})
+	b.Ask(steer.Request{Op: steer.Run, Argv: []string{boardtest.Program, "door", "--config", b.config, "open", "yard"}}) // nobody answers that
+	begin := time.Now()
+	b.AwaitReset(2 * boardPatience)
+	t.Logf("the board was reset, and its kernel ran again, %s after the main loop hung", time.Since(begin).Round(100*time.Millisecond))
+	b.base = -1
+	b.answers(t)
+	for line, rest := range locked {
+		if b.level(line) != rest {
+			t.Errorf("%s is open", lines[line])
+		}
+	}
 }
