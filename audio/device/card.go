@@ -149,11 +149,13 @@ func (m *mover) matched() {
 // play moves a frame from the loudspeaker's side into the ring.
 func (m *mover) play() {
 	m.speaker.PullFrame(&m.frame)
-	if m.match != nil {
+	switch {
+	case m.toPlay.buffered() == len(m.toPlay.buf): // nobody plays: what would be converted is lost anyway, and that takes time
+	case m.match != nil:
 		m.toPlay.write(m.match.convert(&m.frame))
-		return
+	default:
+		m.toPlay.write(m.frame[:])
 	}
-	m.toPlay.write(m.frame[:])
 }
 
 // fill keeps so many samples in the playback ring, from the loudspeaker's side.
