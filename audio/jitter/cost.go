@@ -9,7 +9,7 @@ const (
 	others = 70 * time.Millisecond
 	// liking is what a millisecond costs where G.107 has no price for it: of two delays that carry the same the shorter
 	// one is better.
-	liking = 55
+	liking = 60
 	// robustness is Bpl of G.113 for Opus: how well a decoder hides the loss of a packet, in percent.
 	robustness = 10
 )

@@ -16,7 +16,7 @@ const (
 	intolerable = 500 * time.Millisecond
 	// likely is the chance, in millionths, from which on what is there is made longer for a packet that may be late.
 	// To be wrong costs a moment's stretch, to be late a hole.
-	likely = million * 3 / 20
+	likely = million / 12
 	// listening is how long nothing is played at the start of a stream.
 	listening = 60 * time.Millisecond
 	// maxAhead is how far above its target the delay may go while packets are waited for.
