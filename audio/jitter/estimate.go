@@ -34,7 +34,7 @@ const (
 	first = 2 * time.Second
 	// unseen is how much more than what was seen is to be expected: of n packets the latest, and so all, are taken to be
 	// later by unseen/n than they were. The more have come, the less is left to come.
-	unseen = 5
+	unseen = 12
 )
 
 // estimator learns how late packets come, relative to the fastest, and chooses the delay with the least conversational
