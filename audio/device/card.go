@@ -136,7 +136,8 @@ func (m *mover) drain() {
 // matched plays a frame for one that was captured, at the playback card's rate.
 func (m *mover) matched() {
 	frames := 1
-	if in, out := m.streams[0], m.streams[1]; out.callbacks.Load() > 0 {
+	// From a card that has gone quiet there is nothing to learn, and no reason to hurry.
+	if in, out := m.streams[0], m.streams[1]; out.callbacks.Load() > 0 && !out.late() {
 		waiting := float64(m.toPlay.buffered()) - (in.at()-out.at()).Seconds()*audio.SampleRate
 		m.match.follow(waiting)
 		frames += m.match.jump(waiting)

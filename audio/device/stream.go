@@ -30,8 +30,9 @@ type stream struct {
 	last      atomic.Int64 // when the last of them was, since began
 	stopped   atomic.Bool
 
-	seen  uint32 // callbacks at the last check
-	quiet int    // checks since there was a new one
+	seen    uint32        // callbacks at the last check
+	quiet   time.Duration // since there was a new one, as far as check counts it
+	checked time.Duration // when check looked last
 }
 
 // open opens the card's side.
@@ -99,26 +100,33 @@ func samples(b []byte) []int16 {
 	return unsafe.Slice((*int16)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/2)
 }
 
-// check is called each pollInterval and tells whether the card is still at work. It counts calls, not time, so that a
-// process that was itself held up does not blame the card.
+// check is called about each pollInterval and tells whether the card is still at work. However late it is called, little
+// time counts each time: a process that was itself held up does not blame the card, and one that is slow sees it all the
+// same.
 func (s *stream) check() error {
 	if s.stopped.Load() {
 		return fmt.Errorf("%w: %s", ErrStopped, s.name)
 	}
+	now := time.Since(began)
+	since := max(pollInterval, min(now-s.checked, 5*pollInterval))
+	s.checked = now
 	if n := s.callbacks.Load(); n != s.seen {
 		s.seen, s.quiet = n, 0
 		return nil
 	}
-	s.quiet++
+	s.quiet += since
 	limit := stallTime
 	if s.seen == 0 {
 		limit = startTime
 	}
-	if quiet := time.Duration(s.quiet) * pollInterval; quiet >= limit {
-		return fmt.Errorf("%w: %s: no callback for %v", ErrStalled, s.name, quiet)
+	if s.quiet >= limit {
+		return fmt.Errorf("%w: %s: no callback for %v", ErrStalled, s.name, s.quiet.Round(pollInterval))
 	}
 	return nil
 }
+
+// late tells whether more than two periods have gone by without a callback, as far as check has seen.
+func (s *stream) late() bool { return s.quiet > 2*audio.FrameDuration }
 
 // release stops and frees what was opened. A driver may hang in that: then it is left behind, with its memory, rather
 // than waited for.
