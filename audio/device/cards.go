@@ -246,6 +246,21 @@ func (c *Card) Numbers() []int {
 	return numbers
 }
 
+// Gone tells whether a card that c names is not there any more. What does not say which card it is counts as there.
+func (c *Card) Gone() bool {
+	cards, err := SoundCards()
+	if err != nil {
+		return false
+	}
+	for _, name := range []string{c.Capture, c.Playback} {
+		id := cardOf(name)
+		if id != "" && !slices.ContainsFunc(cards, func(s SoundCard) bool { return s.ID == id || strconv.Itoa(s.Number) == id }) {
+			return true
+		}
+	}
+	return false
+}
+
 // oneCard tells whether two of ALSA's names are of one card, whose sides share a clock. Names that do not say which card
 // they are of are taken for one card's only when they are the same.
 func oneCard(a, b string) bool {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,7 +20,8 @@ import (
 type socket struct {
 	mu      sync.Mutex
 	in      bool
-	mute    bool // opens, and gives nothing
+	mute    bool        // opens, and gives nothing
+	hangs   atomic.Bool // does not say that it was unplugged
 	tries   int
 	unplug  chan struct{}
 	changed func()
@@ -32,7 +34,7 @@ func (s *socket) open(*soundDevice) (audio.Duplex, error) {
 	if !s.in {
 		return nil, fmt.Errorf("no card (%w)", fs.ErrNotExist)
 	}
-	return &plugged{unplug: s.unplug, mute: s.mute}, nil
+	return &plugged{unplug: s.unplug, mute: s.mute, hangs: &s.hangs}, nil
 }
 
 func (s *socket) watch(ctx context.Context, changed func()) {
@@ -67,6 +69,16 @@ func (s *socket) tried() int {
 type plugged struct {
 	unplug chan struct{}
 	mute   bool
+	hangs  *atomic.Bool
+}
+
+func (p *plugged) Gone() bool {
+	select {
+	case <-p.unplug:
+		return true
+	default:
+		return false
+	}
 }
 
 func (p *plugged) Run(ctx context.Context, speaker audio.Source, mic audio.Sink) error {
@@ -77,6 +89,9 @@ func (p *plugged) Run(ctx context.Context, speaker audio.Source, mic audio.Sink)
 		case <-ctx.Done():
 			return nil
 		case <-p.unplug:
+			if p.hangs.Load() {
+				<-ctx.Done()
+			}
 			return device.ErrStopped
 		case <-ticker.C:
 		}
@@ -119,11 +134,17 @@ func TestHotPlug(t *testing.T) {
 		}
 		after(time.Second, 7, false)
 		for _, c := range []struct {
-			told bool
-			away time.Duration
-			back time.Duration // the sound must be back after
-		}{{true, 3 * time.Second, 100 * time.Millisecond}, {true, time.Minute, 100 * time.Millisecond}, {false, 300 * time.Millisecond, 2 * time.Second}} {
+			told, hangs bool
+			away        time.Duration
+			back        time.Duration // the sound must be back after
+		}{
+			{true, false, 3 * time.Second, 100 * time.Millisecond},
+			{true, false, time.Minute, 100 * time.Millisecond},
+			{true, true, 3 * time.Second, 100 * time.Millisecond},
+			{false, false, 300 * time.Millisecond, 2 * time.Second},
+		} {
 			told = nil
+			card.hangs.Store(c.hangs)
 			card.set(false, c.told)
 			after(time.Second/4, 0, false)
 			after(c.away, 0, true)
@@ -137,7 +158,7 @@ func TestHotPlug(t *testing.T) {
 				t.Errorf("it is well, and told %v", last)
 			}
 		}
-		if got := s.counts.read(); got.Reopened != 3 {
+		if got := s.counts.read(); got.Reopened != 4 {
 			t.Errorf("%+v", got)
 		}
 	})

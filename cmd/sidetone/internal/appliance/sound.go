@@ -258,6 +258,13 @@ func (k *keeper) plugged() {
 		}
 	} else if k.retry != nil {
 		k.start()
+	} else if k.now.gone() {
+		// Its driver may not say so, and keep a processor busy with that.
+		k.now.end()
+		k.now = nil
+		k.counts.reopened.Add(1)
+		k.log.Error("the sound card is gone", "capture", old.capture, "playback", old.playback)
+		k.again()
 	}
 }
 
@@ -324,6 +331,15 @@ func (s *sound) begin(ctx context.Context, dev audio.Duplex) *running {
 		r.err = dev.Run(ctx, s, &firstFrame{Sink: s, come: r.first})
 	}()
 	return r
+}
+
+// gone tells whether the card under way is not there any more.
+func (r *running) gone() bool {
+	if r == nil {
+		return false
+	}
+	card, is := r.dev.(interface{ Gone() bool })
+	return is && card.Gone()
 }
 
 // end ends the device and waits for it; nil has ended.
