@@ -2,6 +2,7 @@ package device
 
 import (
 	"context"
+	"io/fs"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
@@ -13,6 +14,9 @@ import (
 // nothing is told when nothing changed.
 func TestWatchCards(t *testing.T) {
 	withCards(t, headphones, headphonesPCM)
+	var now changing
+	now.Store(machine(headphones, headphonesPCM))
+	asound = &now
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		messages := make(chan struct{}, 1)
@@ -31,12 +35,12 @@ func TestWatchCards(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		asound = machine(headphones+usb, headphonesPCM+usbPCM)
+		now.Store(machine(headphones+usb, headphonesPCM+usbPCM))
 		messages <- struct{}{}
 		expect(2*settle, 1)
 		messages <- struct{}{}
 		expect(2*settle, 1)
-		asound = machine(headphones, headphonesPCM)
+		now.Store(machine(headphones, headphonesPCM))
 		expect(lookInterval+time.Millisecond, 2)
 		expect(time.Minute, 2)
 		cancel()
@@ -44,8 +48,13 @@ func TestWatchCards(t *testing.T) {
 	})
 }
 
-func machine(cards, pcm string) fstest.MapFS {
-	return fstest.MapFS{"cards": {Data: []byte(cards)}, "pcm": {Data: []byte(pcm)}}
+// changing is a machine whose files are others from one moment to the next.
+type changing struct{ atomic.Pointer[fstest.MapFS] }
+
+func (c *changing) Open(name string) (fs.File, error) { return c.Load().Open(name) }
+
+func machine(cards, pcm string) *fstest.MapFS {
+	return &fstest.MapFS{"cards": {Data: []byte(cards)}, "pcm": {Data: []byte(pcm)}}
 }
 
 // TestWatchCardsEnds holds that the kernel's socket is let go of.
