@@ -6,6 +6,7 @@ package ota
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -75,12 +76,8 @@ func ParseState(b []byte) (State, error) {
 }
 
 func (s State) check() error {
-	known := s.Phase == ""
-	for _, p := range phases {
-		known = known || s.Phase == p
-	}
 	switch {
-	case !known:
+	case s.Phase != "" && !slices.Contains(phases, s.Phase):
 		return fmt.Errorf("phase: %q is none", s.Phase)
 	case s.Offset < 0 || s.Offset > s.Release.Size:
 		return fmt.Errorf("offset: %d of %d bytes", s.Offset, s.Release.Size)

@@ -11,7 +11,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"sidetone/ota"
@@ -356,7 +355,7 @@ func (i *Installer) keepHead(at int64, b []byte) error {
 
 // hasHead says whether the head's part of the first n chunks was put aside, and is what it was.
 func (i *Installer) hasHead(image bundle.Image, n int) bool {
-	head, err := os.ReadFile(filepath.Clean(i.Head))
+	head, err := os.ReadFile(i.Head)
 	if err != nil {
 		return false
 	}

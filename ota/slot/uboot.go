@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"os"
 	"slices"
+	"strings"
 )
 
 // UBoot is boot control by U-Boot's redundant environment. Its boot script has to do this much:
@@ -118,22 +119,15 @@ type env struct {
 
 func (e env) get(name string) string {
 	for _, v := range e.vars {
-		if value, is := cutPrefix(v, name); is {
+		if value, is := strings.CutPrefix(v, name+"="); is {
 			return value
 		}
 	}
 	return ""
 }
 
-func cutPrefix(v, name string) (string, bool) {
-	if len(v) > len(name) && v[:len(name)] == name && v[len(name)] == '=' {
-		return v[len(name)+1:], true
-	}
-	return "", false
-}
-
 func (e env) set(name, value string) env {
-	e.vars = slices.DeleteFunc(slices.Clone(e.vars), func(v string) bool { _, is := cutPrefix(v, name); return is })
+	e.vars = slices.DeleteFunc(slices.Clone(e.vars), func(v string) bool { return strings.HasPrefix(v, name+"=") })
 	e.vars = append(e.vars, name+"="+value)
 	return e
 }
