@@ -141,7 +141,7 @@ func (a *Appliance) onLine(e verto.Event) {
 	}
 	// Other words for the same trouble, and a later time of the next try, are no event.
 	if now.State != before.State || now.Code != before.Code || now.GatewayState != before.GatewayState {
-		a.log.Info("line", "state", e.Status.State, "code", e.Status.Code, "message", e.Status.Message)
+		a.log.Info("line", "state", e.Status.State, "code", e.Status.Code) // why it is down the client has logged
 		a.watchers.tell(control.Event{Event: "line", Line: e.Status, Code: e.Status.Code, Name: e.Status.Name, Message: e.Status.Message})
 	}
 	if a.fleet != nil && !a.opt.Solo {
