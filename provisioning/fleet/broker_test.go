@@ -331,10 +331,10 @@ func (p *proxy) accept() {
 		if err != nil {
 			return
 		}
-		p.mu.Lock()
-		refuse := p.refuse
-		p.mu.Unlock()
 		out, err := net.Dial("tcp", p.to)
+		p.mu.Lock()
+		refuse := p.refuse // asked once there is a broker: a refusal holds from before it started
+		p.mu.Unlock()
 		if err != nil || refuse {
 			in.Close()
 			if out != nil {

@@ -410,7 +410,8 @@ func TestCommandWaitsForTheDevice(t *testing.T) {
 
 func TestReportSurvivesTheBrokersRestart(t *testing.T) {
 	withBrokers(t, func(t *testing.T, b broker) {
-		c := config(b.address())
+		p := newProxy(t, b.address())
+		c := config(p.address())
 		c.Dir = t.TempDir()
 		d := agent(t, c)
 		d.Birth(map[string]string{"board": "sim"})
@@ -438,8 +439,10 @@ func TestReportSurvivesTheBrokersRestart(t *testing.T) {
 		if err := d.Flush(ctx); err == nil || !strings.Contains(err.Error(), "2 of them in the spool") {
 			t.Errorf("Flush without a broker: %v", err)
 		}
+		p.setRefuse(true) // the device comes back once somebody listens: reports are not retained
 		b.start(t)
 		o := observe(t, b)
+		p.setRefuse(false)
 		h, _ := o.until(0, "the report", func(h heard) bool { return h.topic == "up/stats/call" })
 		var r struct {
 			ID      string
