@@ -106,9 +106,9 @@ test-race: test-deps ## all tests but the end-to-end ones under the race detecto
 mutate: test-deps ## flip each condition of board/door in turn: a test must fail each time
 	$(longenv) go test -count=1 -v -timeout 15m -run TestDoorMutants ./cmd
 
-test-offline: test-deps ## all tests once more, with no network but loopback
-	$(env) go vet ./... # modules are there and everything compiles before the network goes
-	unshare $(if $(filter 0,$(shell id -u)),-n,-Urn) sh -c 'ip link set lo up && $(env) GOPROXY=off go test -count=1 $(TESTFLAGS) $(units) && go test -count=1 -p 1 $(TESTFLAGS) $(alone)'
+test-offline: test-deps ## make test, with no network but loopback
+	$(longenv) go list -deps -test ./... >/dev/null # every module is there before the network goes
+	unshare $(if $(filter 0,$(shell id -u)),-n,-Urn) sh -c 'ip link set lo up && GOPROXY=off exec $(MAKE) test'
 
 test-deps: deps
 	@buildroot/setup.sh test
