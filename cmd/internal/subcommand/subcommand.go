@@ -60,8 +60,7 @@ func (p Program) Main(e Env, args []string) int {
 			return c.Run(ctx, e, args[1:])
 		}
 	}
-	fmt.Fprintf(e.Err, "%s: there is no command %q\n\n", p.Name, args[0])
-	p.usage(e.Err)
+	fmt.Fprintf(e.Err, "%s: there is no command %q: %[1]s help lists them\n", p.Name, args[0])
 	return Usage
 }
 
@@ -77,6 +76,7 @@ func (p Program) usage(w io.Writer) {
 func Flags(e Env, name string) *flag.FlagSet {
 	set := flag.NewFlagSet(name, flag.ContinueOnError)
 	set.SetOutput(e.Err)
+	set.Usage = func() {} // Parse says what helps
 	return set
 }
 
@@ -85,9 +85,12 @@ func Flags(e Env, name string) *flag.FlagSet {
 func Parse(e Env, set *flag.FlagSet, args []string, least, most int) (words []string, code int, ok bool) {
 	for {
 		if err := set.Parse(args); errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintf(e.Out, "Flags of %s:\n", set.Name())
+			set.SetOutput(e.Out)
+			set.PrintDefaults()
 			return nil, OK, false
 		} else if err != nil {
-			return nil, Usage, false
+			return nil, wrong(e, set), false
 		}
 		if set.NArg() == 0 {
 			break
@@ -97,10 +100,15 @@ func Parse(e Env, set *flag.FlagSet, args []string, least, most int) (words []st
 	}
 	if len(words) < least || len(words) > most {
 		fmt.Fprintf(e.Err, "%s: takes %s, got %d\n", set.Name(), count(least, most), len(words))
-		set.Usage()
-		return nil, Usage, false
+		return nil, wrong(e, set), false
 	}
 	return words, OK, true
+}
+
+// wrong tells where the right words stand.
+func wrong(e Env, set *flag.FlagSet) int {
+	fmt.Fprintf(e.Err, "%s -h lists its flags\n", set.Name())
+	return Usage
 }
 
 func count(least, most int) string {
