@@ -74,6 +74,7 @@ func (c *Config) problems() Problems {
 	k.span("board.watchdog_timeout", c.Board.WatchdogTimeout, 2*time.Second, 5*time.Minute)
 	k.led(c.Board.LED)
 	k.door(c.Door)
+	k.update(c.Update)
 	k.required("control.socket", c.Control.Socket)
 	k.span("report.interval", c.Report.Interval, time.Second, time.Minute)
 	if c.Report.FlushInterval != 0 {

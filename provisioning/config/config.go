@@ -44,6 +44,7 @@ type Config struct {
 	MQTT      MQTT      `toml:"mqtt"`
 	Board     Board     `toml:"board"`
 	Door      Door      `toml:"door"`
+	Update    Update    `toml:"update"`
 	Control   Control   `toml:"control"`
 	Report    Report    `toml:"report"`
 	Log       Log       `toml:"log"`

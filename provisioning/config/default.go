@@ -41,6 +41,10 @@ func Default() *Config {
 			Tries: 3, Lockout: Duration(time.Minute), TamperBlock: Duration(10 * time.Minute), OpenTooLong: Duration(time.Minute),
 			FleetOpens: true,
 		},
+		Update: Update{
+			RootFile: "/usr/share/sidetone/root.json", Boot: BootAuto, BootDir: "/boot", Window: "02:00-05:00",
+			Interval: Duration(6 * time.Hour), Spread: Duration(30 * time.Minute), Probation: Duration(time.Minute),
+		},
 		Control: Control{Socket: "/run/sidetone/control.sock"},
 		Report:  Report{Interval: Duration(5 * time.Second), FlushInterval: Duration(3 * time.Minute), Debug: DebugOff},
 		Log:     Log{Level: "info"},

@@ -1,0 +1,61 @@
+package config
+
+import (
+	"strings"
+	"time"
+)
+
+// Kinds of boot control.
+const (
+	BootAuto    = "auto"
+	BootTryboot = "tryboot" // the Raspberry Pi's own firmware
+	BootUBoot   = "uboot"
+	BootBinary  = "binary" // our program alone is swapped
+	BootNone    = "none"
+)
+
+// Update says where new firmware comes from, and when it may come. An empty URL means that there are no updates.
+type Update struct {
+	URL      string `toml:"url"`                   // https://…, a repository that holds metadata/ and targets/
+	CAFile   string `toml:"ca_file" path:"file"`   // PEM; trusted besides the system's roots
+	RootFile string `toml:"root_file" path:"file"` // the first root of trust
+	Board    string `toml:"board"`                 // whose releases; "": Board.Profile
+	Boot     string `toml:"boot"`                  // BootAuto | BootTryboot | BootUBoot | BootBinary | BootNone
+	BootDir  string `toml:"boot_dir" path:"file"`  // where the partition with autoboot.txt is mounted
+	Disk     string `toml:"disk" path:"file"`      // that holds both systems; "": the one that we run from
+	Window   string `toml:"window"`                // 15:04-15:04, by the device's local time; "": the whole day
+	// Interval is the time between two checks, each of which comes up to Spread later by chance.
+	Interval      Duration `toml:"interval"`
+	Spread        Duration `toml:"spread"`
+	BandwidthKbps int      `toml:"bandwidth_kbps"` // of downloads, kbit/s; 0: no limit
+	// NeverFullDownload wants a delta: without one there is no update.
+	NeverFullDownload bool     `toml:"never_full_download"`
+	Probation         Duration `toml:"probation"` // health has to hold for so long
+}
+
+func (k *checker) update(u Update) {
+	if u.URL != "" {
+		k.url("update.url", u.URL, "https")
+		k.required("update.root_file", u.RootFile)
+	}
+	if u.Board != "" {
+		k.name("update.board", u.Board)
+	}
+	k.oneOf("update.boot", u.Boot, BootAuto, BootTryboot, BootUBoot, BootBinary, BootNone)
+	k.required("update.boot_dir", u.BootDir)
+	if from, to, _ := strings.Cut(u.Window, "-"); u.Window != "" && !(isClock(from) && isClock(to)) {
+		k.add("update.window", `must be part of a day, as "02:00-05:00", not %q`, u.Window)
+	}
+	k.span("update.interval", u.Interval, time.Second, 30*24*time.Hour)
+	k.span("update.spread", u.Spread, 0, 24*time.Hour)
+	k.between("update.bandwidth_kbps", u.BandwidthKbps, 0, maxDownload, " kbit/s")
+	k.span("update.probation", u.Probation, time.Second, time.Hour)
+}
+
+// maxDownload is faster than any board takes it.
+const maxDownload = 10_000_000 // kbit/s
+
+func isClock(text string) bool {
+	t, err := time.Parse(clock, text)
+	return err == nil && t.Format(clock) == text
+}
