@@ -14,8 +14,9 @@ import (
 
 // Installer carries out what concerns a release and the slot it goes to. Errors that are Permanent condemn the release.
 type Installer interface {
-	// Check fetches and verifies metadata. It gives nil where nothing newer is offered.
-	Check(ctx context.Context) (*Release, error)
+	// Check fetches and verifies metadata. It gives nil where nothing newer is offered to this device. Forced does not ask
+	// whether it is this device's turn.
+	Check(ctx context.Context, forced bool) (*Release, error)
 	// Fetch writes the body of the release into the slot, from offset on. It tells how much is there, and synced.
 	Fetch(ctx context.Context, r Release, offset int64, progress func(offset int64)) error
 	// ReadBack compares the slot's body with the release.
@@ -235,7 +236,7 @@ func (u *Updater) do(ctx context.Context, a Action, s State, tell func(Input)) {
 	}
 	switch a {
 	case Check:
-		r, err := u.Installer.Check(ctx)
+		r, err := u.Installer.Check(ctx, s.Forced)
 		switch {
 		case err != nil:
 			tell(Input{Kind: OnNothing, Reason: err.Error()})

@@ -51,7 +51,7 @@ func (d *device) Running() (string, string, bool, error) {
 func (d *device) Try() error    { d.armed = true; d.reboot(); return nil }
 func (d *device) Revert() error { d.reboot(); return nil }
 func (d *device) Commit() error { d.chosen, d.trial = d.running, false; return nil }
-func (d *device) Check(context.Context) (*Release, error) {
+func (d *device) Check(context.Context, bool) (*Release, error) {
 	if d.news == nil {
 		return nil, errors.New("no server")
 	}

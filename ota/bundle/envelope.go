@@ -96,7 +96,7 @@ func (e *Envelope) verify(root *Root, role Role) error {
 	signed := map[string]bool{}
 	for _, s := range e.Signatures {
 		public, is := root.Keys[s.KeyID]
-		if is && keys.has(s.KeyID) && len(public) == ed25519.PublicKeySize && ed25519.Verify(public, pae(e.Payload), s.Sig) {
+		if is && keys.Has(s.KeyID) && len(public) == ed25519.PublicKeySize && ed25519.Verify(public, pae(e.Payload), s.Sig) {
 			signed[s.KeyID] = true
 		}
 	}

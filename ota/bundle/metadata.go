@@ -63,7 +63,8 @@ type Keys struct {
 	Threshold int      `json:"threshold"`
 }
 
-func (k Keys) has(id string) bool { return slices.Contains(k.KeyIDs, id) }
+// Has says whether the key of that name is one of them.
+func (k Keys) Has(id string) bool { return slices.Contains(k.KeyIDs, id) }
 
 // Check says what makes the root useless, whoever signed it.
 func (r *Root) Check() error {
@@ -93,9 +94,10 @@ type Timestamp struct {
 
 // Meta describes another file of metadata.
 type Meta struct {
-	Version int64  `json:"version"`
-	Length  int64  `json:"length"` // bytes
-	SHA256  []byte `json:"sha256"`
+	Version int64   `json:"version"`
+	Length  int64   `json:"length"` // bytes
+	SHA256  []byte  `json:"sha256"`
+	Share   float64 `json:"share"` // of the fleet, 0 to 1: who the release is offered to
 }
 
 // Targets is the release for a board: the manifest of an update.
@@ -108,6 +110,10 @@ type Targets struct {
 	Deltas         []Delta `json:"deltas,omitempty"`
 	Summary        string  `json:"summary,omitempty"` // for people, a line
 	URL            string  `json:"url,omitempty"`     // where people read more
+
+	// Share of the fleet that it is offered to, 0 to 1, as the timestamp says. It stands there, so that a roll-out goes on
+	// and stops without the key that signs releases, and Version, which gives a condemned release another chance, stays.
+	Share float64 `json:"-"`
 }
 
 // Image is the whole of a slot. Its chunks are all of one size but for the last.

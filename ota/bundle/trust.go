@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -40,7 +41,7 @@ func (t Trust) Refresh(fetch Fetcher, board string, now time.Time) (*Targets, Tr
 	var stamp Timestamp
 	b, err := fetch("timestamp.json", maxMetadata)
 	if err == nil {
-		err = open(b, root, TimestampRole, &stamp)
+		err = Open(b, root, TimestampRole, &stamp)
 	}
 	if err == nil {
 		err = stamp.checkAs(TimestampRole)
@@ -68,7 +69,7 @@ func (t Trust) Refresh(fetch Fetcher, board string, now time.Time) (*Targets, Tr
 	case !now.Before(targets.Expires):
 		return nil, t, fmt.Errorf("targets of %s: %w on %s", board, ErrExpired, targets.Expires.Format(time.DateOnly))
 	}
-	next.Targets[board] = targets.Version
+	next.Targets[board], targets.Share = targets.Version, meta.Share
 	return targets, next, nil
 }
 
@@ -78,8 +79,39 @@ func (t Trust) root(fetch Fetcher) (*Root, Trust, error) {
 	for board, version := range t.Targets {
 		next.Targets[board] = version
 	}
+	first, err := FirstRoot(t.Root)
+	if err != nil {
+		return nil, t, fmt.Errorf("the one that this device trusts: %w", err)
+	}
+	root := *first
+	for range maxRotations {
+		b, err := fetch(fmt.Sprintf("%d.root.json", root.Version+1), maxMetadata)
+		if errors.Is(err, fs.ErrNotExist) {
+			return &root, next, nil
+		}
+		if err != nil {
+			return nil, t, err
+		}
+		newer, err := root.Next(b)
+		if err != nil {
+			return nil, t, err
+		}
+		// A timestamp key that was lost may have signed a version that no honest one reaches. (Section 5.3.11.)
+		if !slices.Equal(root.Roles[TimestampRole].KeyIDs, newer.Roles[TimestampRole].KeyIDs) {
+			next.Timestamp = 0
+		}
+		if !slices.Equal(root.Roles[TargetsRole].KeyIDs, newer.Roles[TargetsRole].KeyIDs) {
+			clear(next.Targets)
+		}
+		root, next.Root = *newer, b
+	}
+	return nil, t, fmt.Errorf("more than %d new ones", maxRotations)
+}
+
+// FirstRoot reads the root that everything begins with. It is trusted for where it comes from; it has to be signed by itself.
+func FirstRoot(b []byte) (*Root, error) {
 	var root Root
-	e, err := parseEnvelope(t.Root)
+	e, err := parseEnvelope(b)
 	if err == nil {
 		err = strict(e.Payload, &root)
 	}
@@ -89,38 +121,27 @@ func (t Trust) root(fetch Fetcher) (*Root, Trust, error) {
 	if err == nil {
 		err = e.verify(&root, RootRole)
 	}
-	if err != nil {
-		return nil, t, fmt.Errorf("the one that this device trusts: %w", err)
+	return &root, err
+}
+
+// Next reads the root after r: signed by r's keys, and by its own.
+func (r *Root) Next(b []byte) (*Root, error) {
+	var newer Root
+	err := Open(b, r, RootRole, &newer)
+	if err == nil {
+		err = newer.Check()
 	}
-	for range maxRotations {
-		b, err := fetch(fmt.Sprintf("%d.root.json", root.Version+1), maxMetadata)
-		if errors.Is(err, fs.ErrNotExist) {
-			return &root, next, nil
-		}
-		if err != nil {
-			return nil, t, err
-		}
-		var newer Root
-		if err := open(b, &root, RootRole, &newer); err != nil {
-			return nil, t, fmt.Errorf("version %d: %w", root.Version+1, err)
-		}
+	if err == nil {
 		e, _ := parseEnvelope(b)
-		if err := errors.Join(newer.Check(), e.verify(&newer, RootRole)); err != nil {
-			return nil, t, fmt.Errorf("version %d: %w", root.Version+1, err)
-		}
-		if newer.Version != root.Version+1 {
-			return nil, t, fmt.Errorf("%w: %d.root.json is version %d", ErrMismatch, root.Version+1, newer.Version)
-		}
-		// A timestamp key that was lost may have signed a version that no honest one reaches. (Section 5.3.11.)
-		if !slices.Equal(root.Roles[TimestampRole].KeyIDs, newer.Roles[TimestampRole].KeyIDs) {
-			next.Timestamp = 0
-		}
-		if !slices.Equal(root.Roles[TargetsRole].KeyIDs, newer.Roles[TargetsRole].KeyIDs) {
-			clear(next.Targets)
-		}
-		root, next.Root = newer, b
+		err = e.verify(&newer, RootRole)
 	}
-	return nil, t, fmt.Errorf("more than %d new ones", maxRotations)
+	if err == nil && newer.Version != r.Version+1 {
+		err = fmt.Errorf("%w: %d.root.json is version %d", ErrMismatch, r.Version+1, newer.Version)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("version %d: %w", r.Version+1, err)
+	}
+	return &newer, nil
 }
 
 func readTargets(fetch Fetcher, root *Root, board string, meta Meta) (*Targets, error) {
@@ -131,11 +152,14 @@ func readTargets(fetch Fetcher, root *Root, board string, meta Meta) (*Targets, 
 	if err != nil {
 		return nil, err
 	}
+	if !(meta.Share >= 0 && meta.Share <= 1) {
+		return nil, fmt.Errorf("share: %g", meta.Share)
+	}
 	if sum := sha256.Sum256(b); int64(len(b)) != meta.Length || !slices.Equal(sum[:], meta.SHA256) {
 		return nil, fmt.Errorf("%w: length or hash", ErrMismatch)
 	}
 	var t Targets
-	if err := open(b, root, TargetsRole, &t); err != nil {
+	if err := Open(b, root, TargetsRole, &t); err != nil {
 		return nil, err
 	}
 	if err := t.Check(); err != nil {
@@ -150,8 +174,8 @@ func readTargets(fetch Fetcher, root *Root, board string, meta Meta) (*Targets, 
 	return &t, nil
 }
 
-// open verifies an envelope by a root's keys, and only then reads what is in it.
-func open(b []byte, root *Root, role Role, to any) error {
+// Open verifies an envelope by a root's keys, and only then reads what is in it.
+func Open(b []byte, root *Root, role Role, to any) error {
 	e, err := parseEnvelope(b)
 	if err != nil {
 		return err
@@ -173,6 +197,13 @@ func (t *Targets) Offers(running string) error {
 		return fmt.Errorf("%s can only be taken by %s or newer, %s runs: an update in between is missing", t.Release, t.MinimumVersion, running)
 	}
 	return nil
+}
+
+// Includes says whether a device belongs to the share of the fleet that the release is offered to. It falls by the device's
+// name and the release alone: a share that grows keeps those that were in it, and the next release begins with others.
+func (t *Targets) Includes(device string) bool {
+	sum := sha256.Sum256(fmt.Append(nil, t.Release, "\n", device))
+	return float64(binary.BigEndian.Uint64(sum[:])>>11) < t.Share*(1<<53) // 53 bits are what a float64 has
 }
 
 // ErrCurrent is no trouble: what is offered runs already.

@@ -88,7 +88,7 @@ func (r *repo) release(changeTargets func(*Targets), changeStamp func(*Timestamp
 
 func (r *repo) stamp(version int64, targets []byte, change func(*Timestamp)) {
 	sum := sha256.Sum256(targets)
-	s := Timestamp{Common{TimestampRole, 9, now.AddDate(0, 0, 7)}, map[string]Meta{"rpi4": {version, int64(len(targets)), sum[:]}}}
+	s := Timestamp{Common{TimestampRole, 9, now.AddDate(0, 0, 7)}, map[string]Meta{"rpi4": {version, int64(len(targets)), sum[:], 1}}}
 	if change != nil {
 		change(&s)
 	}
@@ -181,6 +181,9 @@ func TestRefreshRefuses(t *testing.T) {
 			r.put("timestamp.json", Timestamp{Common: Common{RootRole, 9, now.AddDate(1, 0, 0)}}, "timestamp")
 		},
 			nil, ErrMismatch, `it is "root"`},
+		{"a share of the fleet that is none", func(r *repo) {
+			r.release(nil, func(s *Timestamp) { m := s.Targets["rpi4"]; m.Share = 1.01; s.Targets["rpi4"] = m })
+		}, nil, nil, "share: 1.01"},
 		{"a path out of the server", func(r *repo) { r.release(func(x *Targets) { x.Image.Path = "../secret" }, nil) }, nil, nil, "path"},
 		{"too few chunks", func(r *repo) { r.release(func(x *Targets) { x.Image.Chunks = x.Image.Chunks[1:] }, nil) }, nil, nil, "3 chunks"},
 		{"tiny chunks", func(r *repo) { r.release(func(x *Targets) { x.Image.ChunkSize = 1 }, nil) }, nil, nil, "chunks of 1 bytes"},
@@ -303,6 +306,38 @@ func TestOffers(t *testing.T) {
 	}
 	if err := (&Targets{Release: "v2.0.0", MinimumVersion: "v1.5.0"}).Offers("v1.4.0"); err == nil {
 		t.Error("older than the minimum")
+	}
+}
+
+// A share that grows keeps who was in it; a device that is among the first once is not always so.
+func TestIncludes(t *testing.T) {
+	const fleet = 10_000
+	first := map[string]int{}
+	for _, release := range []string{"v2.0.0", "v3.0.0"} {
+		for n := range fleet {
+			device, was := fmt.Sprint("door", n), false
+			for _, share := range []float64{0, 0.01, 0.1, 1} {
+				is := (&Targets{Release: release, Share: share}).Includes(device)
+				if was && !is || is && share == 0 || !is && share == 1 {
+					t.Fatalf("%s at %g: %t", device, share, is)
+				}
+				if was = is; is {
+					first[fmt.Sprint(release, " ", share)]++
+				}
+				if is && share == 0.01 {
+					first[device]++
+				}
+			}
+		}
+	}
+	both := 0
+	for name, n := range first {
+		if strings.HasPrefix(name, "door") && n == 2 {
+			both++
+		}
+	}
+	if one, ten := first["v2.0.0 0.01"], first["v2.0.0 0.1"]; one < 60 || one > 140 || ten < 880 || ten > 1120 || both > 10 {
+		t.Errorf("%d, %d of %d, %d in both releases", one, ten, fleet, both)
 	}
 }
 

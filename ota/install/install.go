@@ -29,6 +29,7 @@ type Source interface {
 type Installer struct {
 	Source  Source
 	Board   string
+	Device  string // its name in the fleet: whether a roll-out has come to it depends on it
 	Running string // version that runs, as v1.2.3
 	Slot    slot.Control
 	Trust   func() (bundle.Trust, error) // as it was saved last, or the built-in root
@@ -50,7 +51,7 @@ type Installer struct {
 }
 
 // Check implements ota.Installer.
-func (i *Installer) Check(ctx context.Context) (*ota.Release, error) {
+func (i *Installer) Check(ctx context.Context, forced bool) (*ota.Release, error) {
 	i.targets = nil
 	trust, err := i.Trust()
 	if err != nil {
@@ -72,6 +73,8 @@ func (i *Installer) Check(ctx context.Context) (*ota.Release, error) {
 		return nil, nil
 	case err != nil:
 		return nil, err
+	case !forced && !targets.Includes(i.Device):
+		return nil, nil
 	}
 	i.targets = targets
 	return &ota.Release{Version: targets.Release, Serial: targets.Version, SHA256: hex.EncodeToString(targets.Image.SHA256), Size: targets.Image.Size}, nil

@@ -84,10 +84,10 @@ var released = sync.OnceValues(func() (fstest.MapFS, error) {
 	if err := errors.Join(os.WriteFile(v2.From[0], old, 0o600), os.WriteFile(v2.Image, image, 0o600)); err != nil {
 		return nil, err
 	}
-	if _, err := repo.Root(keys, keys, keys, year, key); err != nil {
+	if err := repo.Root(keys, keys, keys, year, key); err != nil {
 		return nil, err
 	}
-	if _, err := repo.Add(v2, key); err != nil {
+	if _, _, err := repo.Add(v2, key); err != nil {
 		return nil, err
 	}
 	if err := repo.Stamp(year, key); err != nil {
@@ -183,7 +183,7 @@ func (w *world) inSlot() []byte {
 
 // all does the whole of an update, beginning at offset.
 func (w *world) all(offset int64) (reached int64, err error) {
-	r, err := w.Check(w.t.Context())
+	r, err := w.Check(w.t.Context(), false)
 	if err != nil || r == nil {
 		return 0, fmt.Errorf("check: %v, %w", r, err)
 	}
@@ -209,11 +209,11 @@ func TestWhole(t *testing.T) {
 		t.Error("the head stays beside the slot")
 	}
 	w.Running = "v2.0.0"
-	if r, err := w.Check(t.Context()); r != nil || err != nil {
+	if r, err := w.Check(t.Context(), false); r != nil || err != nil {
 		t.Errorf("up to date: %v, %v", r, err)
 	}
 	w.Running = "v3.0.0"
-	if _, err := w.Check(t.Context()); !errors.Is(err, bundle.ErrDowngrade) {
+	if _, err := w.Check(t.Context(), false); !errors.Is(err, bundle.ErrDowngrade) {
 		t.Errorf("downgrade: %v", err)
 	}
 }
@@ -376,12 +376,12 @@ func TestRefused(t *testing.T) {
 		t.Error("a release that was never verified")
 	}
 	w.Board = "rpi3"
-	if r, err := w.Check(t.Context()); r != nil || err != nil {
+	if r, err := w.Check(t.Context(), false); r != nil || err != nil {
 		t.Errorf("another board: %v, %v", r, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := w.Check(ctx); err == nil {
+	if _, err := w.Check(ctx, false); err == nil {
 		t.Error("after the end")
 	}
 }

@@ -7,14 +7,13 @@
 package release
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -38,62 +37,6 @@ type Repository struct {
 
 func (r Repository) chunk() int64 { return cmp.Or(r.ChunkSize, defaultChunk) }
 
-// Keys of a role, and how many have to sign.
-type Keys struct {
-	Public    []ed25519.PublicKey
-	Threshold int
-}
-
-// Root makes the next root: version 1 where there is none yet. It is signed by signers, who have to be enough for the root
-// before it and for itself; more can sign the file later.
-func (r Repository) Root(root, targets, timestamp Keys, expires time.Time, signers ...ed25519.PrivateKey) (version int64, err error) {
-	version = 1
-	if _, last, err := r.root(); err == nil {
-		version = last.Version + 1
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return 0, err
-	}
-	next := bundle.Root{
-		Common: bundle.Common{Type: bundle.RootRole, Version: version, Expires: expires.UTC()},
-		Keys:   map[string]ed25519.PublicKey{}, Roles: map[bundle.Role]bundle.Keys{},
-	}
-	for role, keys := range map[bundle.Role]Keys{bundle.RootRole: root, bundle.TargetsRole: targets, bundle.TimestampRole: timestamp} {
-		ids := bundle.Keys{Threshold: keys.Threshold}
-		for _, k := range keys.Public {
-			next.Keys[bundle.KeyID(k)] = k
-			ids.KeyIDs = append(ids.KeyIDs, bundle.KeyID(k))
-		}
-		next.Roles[role] = ids
-	}
-	if err := next.Check(); err != nil {
-		return 0, err
-	}
-	_, err = r.sign(fmt.Sprintf("%d.root.json", version), next, signers)
-	return version, err
-}
-
-// root reads the newest root.
-func (r Repository) root() ([]byte, bundle.Root, error) {
-	var newest []byte
-	var root bundle.Root
-	for n := 1; ; n++ {
-		b, err := os.ReadFile(r.metadata(fmt.Sprintf("%d.root.json", n)))
-		if errors.Is(err, fs.ErrNotExist) && n > 1 {
-			return newest, root, nil
-		}
-		if err != nil {
-			return nil, root, err
-		}
-		if err := payload(b, &root); err != nil {
-			return nil, root, err
-		}
-		newest = b
-	}
-}
-
-// First is the root that devices are built with: the first of all, from which they follow the others.
-func (r Repository) First() ([]byte, error) { return os.ReadFile(r.metadata("1.root.json")) }
-
 // Release describes a new image for a board.
 type Release struct {
 	Board          string
@@ -105,76 +48,100 @@ type Release struct {
 	Expires        time.Time
 }
 
-// Add puts an image and its deltas below targets/, and signs what describes them. Devices see it after the next Stamp.
-func (r Repository) Add(rel Release, signers ...ed25519.PrivateKey) (bundle.Targets, error) {
-	t := bundle.Targets{
+// Add puts an image and its deltas below targets/, and what describes them beside the metadata of older releases, signed by
+// those signers that the root names for releases. Devices see it after the next Stamp that finds enough signatures.
+func (r Repository) Add(rel Release, signers ...ed25519.PrivateKey) (t bundle.Targets, file string, err error) {
+	if !targetsFile.MatchString(targetsName(1, rel.Board)) || rel.Board == string(bundle.RootRole) {
+		return t, "", fmt.Errorf("board %q: names of boards have small letters, digits and hyphens", rel.Board)
+	}
+	root, err := r.CurrentRoot()
+	if err != nil {
+		return t, "", err
+	}
+	if signers, err = signersOf(root, bundle.TargetsRole, signers); err != nil {
+		return t, "", err
+	}
+	boards, err := r.boards()
+	if err != nil {
+		return t, "", err
+	}
+	t = bundle.Targets{
 		Common: bundle.Common{Type: bundle.TargetsRole, Version: 1, Expires: rel.Expires.UTC()},
 		Board:  rel.Board, Release: rel.Version, MinimumVersion: rel.MinimumVersion, Summary: rel.Summary, URL: rel.URL,
 	}
-	stamp, err := r.stamp()
-	if err != nil {
-		return t, err
-	}
-	if old, is := stamp.Targets[rel.Board]; is {
-		t.Version = old.Version + 1
+	if old := boards[rel.Board]; len(old) > 0 {
+		t.Version = old[len(old)-1] + 1
 	}
 	image, err := os.Open(rel.Image)
 	if err != nil {
-		return t, err
+		return t, "", err
 	}
 	defer image.Close()
 	name := path.Join(rel.Board, rel.Version+".img")
 	if t.Image, err = bundle.Describe(name, image, r.chunk()); err != nil {
-		return t, err
+		return t, "", err
 	}
-	if err := r.copy(name, image); err != nil {
-		return t, err
+	if err := t.Check(); err != nil { // before the compression, which takes its time
+		return t, "", err
+	}
+	if err := r.keep(t.Image, image); err != nil {
+		return t, "", err
 	}
 	for _, from := range rel.From {
 		d, err := r.delta(rel, from, image, t.Image.Size)
 		if err != nil {
-			return t, fmt.Errorf("the delta from %s: %w", from, err)
+			return t, "", fmt.Errorf("the delta from %s: %w", from, err)
 		}
 		t.Deltas = append(t.Deltas, d)
 	}
 	if err := t.Check(); err != nil {
-		return t, err
+		return t, "", err
 	}
-	b, err := r.sign(fmt.Sprintf("%d.%s.json", t.Version, rel.Board), t, signers)
+	e, err := bundle.Sign(t, signers...)
 	if err != nil {
-		return t, err
+		return t, "", err
 	}
-	// What the next timestamp says is remembered beside the metadata, where no device looks.
-	sum := sha256.Sum256(b)
-	if stamp.Targets == nil {
-		stamp.Targets = map[string]bundle.Meta{}
-	}
-	stamp.Targets[rel.Board] = bundle.Meta{Version: t.Version, Length: int64(len(b)), SHA256: sum[:]}
-	next, err := json.Marshal(stamp.Targets)
-	if err != nil {
-		return t, err
-	}
-	return t, os.WriteFile(filepath.Join(r.Dir, "next.json"), next, 0o644)
+	file = r.metadata(targetsName(t.Version, rel.Board))
+	_, err = write(file, e)
+	return t, file, err
 }
 
-func (r Repository) copy(name string, from *os.File) error {
-	if _, err := from.Seek(0, 0); err != nil {
-		return err
+// put writes a file below targets/, which is there whole or not at all.
+func (r Repository) put(name string, fill func(*os.File) error) (path string, err error) {
+	path = filepath.Join(r.Dir, "targets", filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return "", err
 	}
-	to, err := r.create(name)
+	f, err := os.Create(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)))
 	if err != nil {
-		return err
+		return "", err
 	}
-	_, err = to.ReadFrom(from)
-	return errors.Join(err, to.Close())
+	defer os.Remove(f.Name())
+	if err := errors.Join(fill(f), f.Sync(), f.Close()); err != nil {
+		return "", err
+	}
+	return path, os.Rename(f.Name(), path)
 }
 
-func (r Repository) create(name string) (*os.File, error) {
-	p := filepath.Join(r.Dir, "targets", filepath.FromSlash(name))
-	if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-		return nil, err
+// keep puts an image below targets/. One that is there never changes: devices may be reading it.
+func (r Repository) keep(i bundle.Image, from *os.File) error {
+	there, err := os.Open(filepath.Join(r.Dir, "targets", filepath.FromSlash(i.Path)))
+	if err == nil {
+		defer there.Close()
+		was, err := bundle.Describe(i.Path, there, i.ChunkSize)
+		if err == nil && !bytes.Equal(was.SHA256, i.SHA256) {
+			err = fmt.Errorf("%s is there already, and is another image: a release never changes, give this one another version", there.Name())
+		}
+		return err
 	}
-	return os.Create(p)
+	_, err = r.put(i.Path, func(to *os.File) error {
+		if _, err := from.Seek(0, 0); err != nil {
+			return err
+		}
+		_, err := to.ReadFrom(from)
+		return err
+	})
+	return err
 }
 
 func (r Repository) delta(rel Release, from string, image *os.File, size int64) (bundle.Delta, error) {
@@ -188,80 +155,17 @@ func (r Repository) delta(rel Release, from string, image *os.File, size int64) 
 		return bundle.Delta{}, err
 	}
 	d := bundle.Delta{From: was.SHA256, Path: path.Join(rel.Board, rel.Version+"-from-"+hex.EncodeToString(was.SHA256[:6])+".delta")}
-	to, err := r.create(d.Path)
+	file, err := r.put(d.Path, func(to *os.File) error {
+		return delta.Make(to, old, was.Size, image, size, chunksPerSegment*r.chunk())
+	})
 	if err != nil {
 		return d, err
 	}
-	err = delta.Make(to, old, was.Size, image, size, chunksPerSegment*r.chunk())
-	if err := errors.Join(err, to.Close()); err != nil {
-		return d, err
-	}
-	made, err := os.ReadFile(to.Name())
+	made, err := os.ReadFile(file)
 	if err != nil {
 		return d, err
 	}
 	sum := sha256.Sum256(made)
 	d.Size, d.SHA256 = int64(len(made)), sum[:]
 	return d, nil
-}
-
-// Stamp signs the timestamp anew: what was added since is current, and all of it stays so until expires.
-func (r Repository) Stamp(expires time.Time, signers ...ed25519.PrivateKey) error {
-	stamp, err := r.stamp()
-	if err != nil {
-		return err
-	}
-	stamp.Type, stamp.Version, stamp.Expires = bundle.TimestampRole, stamp.Version+1, expires.UTC()
-	_, err = r.sign("timestamp.json", stamp, signers)
-	return err
-}
-
-// stamp reads the timestamp that is out, with what was added since in it.
-func (r Repository) stamp() (bundle.Timestamp, error) {
-	var stamp bundle.Timestamp
-	b, err := os.ReadFile(r.metadata("timestamp.json"))
-	if err == nil {
-		err = payload(b, &stamp)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return stamp, err
-	}
-	b, err = os.ReadFile(filepath.Join(r.Dir, "next.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return stamp, nil
-	}
-	if err != nil {
-		return stamp, err
-	}
-	return stamp, json.Unmarshal(b, &stamp.Targets)
-}
-
-func (r Repository) metadata(name string) string { return filepath.Join(r.Dir, "metadata", name) }
-
-func (r Repository) sign(name string, metadata any, signers []ed25519.PrivateKey) ([]byte, error) {
-	e, err := bundle.Sign(metadata, signers...)
-	if err != nil {
-		return nil, err
-	}
-	b, err := json.Marshal(e)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(filepath.Join(r.Dir, "metadata"), 0o755); err != nil {
-		return nil, err
-	}
-	temp := r.metadata("." + name)
-	if err := os.WriteFile(temp, b, 0o644); err != nil {
-		return nil, err
-	}
-	return b, os.Rename(temp, r.metadata(name)) // a server shows the old file or the new one
-}
-
-// payload reads metadata of our own, which stands on our own disk.
-func payload(b []byte, to any) error {
-	var e bundle.Envelope
-	if err := json.Unmarshal(b, &e); err != nil {
-		return err
-	}
-	return json.Unmarshal(e.Payload, to)
 }
