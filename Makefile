@@ -24,7 +24,7 @@ units = $$(go list ./... | grep -vE "/(audio/device|rtc/gateway|rtc/media|cmd/e2
 # What is tested on an emulated processor. It is too slow for what runs in real time (as in alone), and needs no more of
 # what is no firmware: tests of the source, the measures of sound, the lab, the bench. board/door/keeper runs itself once
 # more, by /proc/self/exe, which the kernel does not take for a program when it is emulated.
-small = $$(go list ./... | grep -vE "/(audio/(audiotest|device)|board/door/keeper|rtc/gateway|rtc/media|cmd/e2e|cmd/sidetone-(lab|bench))(/|$$)|/cmd$$")
+small = $$(go list ./... | grep -vE "/(audio/(audiotest|device)|board/door/keeper|rtc/gateway|rtc/media|cmd/e2e|cmd/sidetone(-lab|-bench|ctl))(/|$$)|/cmd$$")
 
 # Packages that have tests which do more when SIDETONE_LONG is set, or exist with the tag long only.
 long = $$(grep -rlE --include='*_test.go' 'SIDETONE_LONG|^//go:build long' $(rooms) | xargs -n 1 dirname | sort -u | sed 's,^,./,')
@@ -47,12 +47,13 @@ firmware = $(lean) -X $(said).Version=$(VERSION) -X $(said).Commit=$(COMMIT) -X 
 static := -linkmode external -extldflags '-static -Wl,--fatal-warnings,--gc-sections'
 sizes = stat -c '%n %s' $(1) | awk '{ printf "%s %.1f MB\n", $$1, $$2 / 1e6 }'
 
-build: deps ## build bin/sidetone, bin/sidetone-lab and bin/sidetone-bench, static
+build: deps ## build bin/sidetone, bin/sidetone-lab, bin/sidetone-bench and bin/sidetonectl, static
 	@mkdir -p bin
 	$(env) go build -ldflags "$(firmware) $(static)" -o bin/sidetone ./cmd/sidetone
 	$(env) go build -ldflags "$(lean) -X sidetone/cmd/sidetone-lab/internal/lab.Version=$(VERSION) $(static)" -o bin/sidetone-lab ./cmd/sidetone-lab
 	$(env) go build -ldflags "$(lean) $(static)" -o bin/sidetone-bench ./cmd/sidetone-bench
-	@$(call sizes,bin/sidetone bin/sidetone-lab bin/sidetone-bench)
+	$(env) CGO_ENABLED=0 go build -ldflags "$(lean) -X sidetone/cmd/sidetonectl/internal/cli.Version=$(VERSION)" -o bin/sidetonectl ./cmd/sidetonectl
+	@$(call sizes,bin/sidetone bin/sidetone-lab bin/sidetone-bench bin/sidetonectl)
 
 build-desktop: deps ## build bin/sidetone-desktop, linked dynamically: "card:default" is what a laptop's PipeWire takes
 	@mkdir -p bin
