@@ -34,7 +34,7 @@ var (
 )
 
 // What press, double and long may do. A reset wants a hold that is counted down.
-var actions = []string{ActionCall, ActionAnswer, ActionHangup, ActionMute}
+var actions = []string{ActionCall, ActionAnswer, ActionHangup, ActionMute, ActionDoor}
 
 // Codecs that audio.codecs may name.
 var codecs = []string{"opus", "pcmu", "pcma"}
@@ -56,7 +56,7 @@ func (c *Config) problems() Problems {
 	k.line(c.Line)
 	k.assistant(c.Assistant, c.Line)
 	k.quiet(c.Quiet)
-	k.buttons(c.Buttons)
+	k.buttons(c.Buttons, len(c.Door.Relays))
 	k.audio(c.Audio)
 	k.oneOf("tones.country", c.Tones.Country, Countries...)
 	k.oneOf("ice.policy", c.ICE.Policy, "auto", "all", "relay")
@@ -200,7 +200,7 @@ func (k *checker) quiet(q Quiet) {
 	k.between("quiet.ring_volume", q.RingVolume, 0, 100, " %")
 }
 
-func (k *checker) buttons(buttons []Button) {
+func (k *checker) buttons(buttons []Button, relays int) {
 	names, keys, lines := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for i, b := range buttons {
 		at := index("buttons", i)
@@ -232,6 +232,9 @@ func (k *checker) buttons(buttons []Button) {
 		for _, g := range []struct{ gesture, action string }{{"press", b.Press}, {"double", b.Double}, {"long", b.Long}} {
 			if g.action != "" {
 				k.oneOf(at+"."+g.gesture, g.action, actions...)
+			}
+			if g.action == ActionDoor && relays == 0 {
+				k.add(at+"."+g.gesture, "needs a relay: add one under [[door.relays]]")
 			}
 		}
 		if b.Hold != "" {

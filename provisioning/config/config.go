@@ -135,6 +135,7 @@ const (
 	ActionAnswer = "answer" // answers what rings
 	ActionHangup = "hangup" // ends the last call, or what a button calls
 	ActionMute   = "mute"   // switches the microphone of all calls
+	ActionDoor   = "door"   // opens Door.ExitRelay, as the exit button does
 	ActionReset  = "reset"  // makes the device forget what it has learnt since it was set up
 )
 

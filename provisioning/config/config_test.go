@@ -381,6 +381,7 @@ func TestProblemsOneByOne(t *testing.T) {
 		"relay without line":  {credentials + "[[door.relays]]\nname='a'", "door1.toml:3:8: door.relays[0].line must not be empty"},
 		"relay twice":         {credentials + "[[door.relays]]\nname='a'\nline='x'\n[[door.relays]]\nname='a'\nline='y'", `door.relays[1].name "a" is taken by another relay`},
 		"line twice":          {credentials + "[door]\nexit_line='!x'\n[[door.relays]]\nname='a'\nline='x'", `door1.toml:4:1: door.exit_line "x" is taken already`},
+		"door without relay":  {credentials + "[[buttons]]\nname='out'\npress='door'", "door1.toml:5:1: buttons[0].press needs a relay: add one under [[door.relays]]"},
 		"lock":                {credentials + "[[door.relays]]\nname='a'\nline='x'\nlock='strong'", `door.relays[0].lock must be fail-secure or fail-safe, not "strong"`},
 		"pulse":               {credentials + "[[door.relays]]\nname='a'\nline='x'\npulse='1h'\nmax_on='1h'", "door.relays[0].pulse must be from 50ms to 10m, not 1h0m0s"},
 		"max on":              {credentials + "[[door.relays]]\nname='a'\nline='x'\npulse='10s'\nmax_on='5s'", "door.relays[0].max_on must not be shorter than pulse, 10s"},

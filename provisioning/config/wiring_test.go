@@ -59,7 +59,7 @@ func TestProblemsOfWiring(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
 		"bias":              {button + "target='b'\nbias='up'", `door1.toml:6:1: buttons[0].bias must be pull-up or pull-down or disabled, not "up"`},
 		"debounce":          {button + "target='b'\ndebounce='1s'", "buttons[0].debounce must be from 1ms to 200ms, not 1s"},
-		"press":             {button + "target='b'\npress='ring'", `buttons[0].press must be call or answer or hangup or mute, not "ring"`},
+		"press":             {button + "target='b'\npress='ring'", `buttons[0].press must be call or answer or hangup or mute or door, not "ring"`},
 		"reset by a press":  {button + "target='b'\nlong='reset'", `buttons[0].long must be call or`},
 		"a hold that calls": {button + "target='b'\nhold='call'", `buttons[0].hold must be reset, not "call"`},
 		"nobody to call":    {button + "press='mute'\nlong='call'", "buttons[0].target must not be empty"},

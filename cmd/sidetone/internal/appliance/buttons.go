@@ -197,7 +197,7 @@ func (a *Appliance) gestured(ctx context.Context, b config.Button, g gesture.Ges
 		})
 	}
 	a.tellGesture(b, g.Kind)
-	do, err := a.meaning(ctx, b, g.Kind)
+	do, err := a.meaning(ctx, b, g.Kind, a.leave)
 	if err == nil && do != nil {
 		// What it takes to place or answer a call keeps no other press waiting.
 		a.commands.Go(func() {

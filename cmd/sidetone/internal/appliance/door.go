@@ -228,14 +228,25 @@ func (a *Appliance) OpenDoor(ctx context.Context, r control.OpenDoorRequest) err
 	return a.openDoor(ctx, r, door.ByCommand, "local")
 }
 
+// leave opens the door for whoever stands at a button of the device's own.
+func (a *Appliance) leave(ctx context.Context, _ control.OpenDoorRequest) error {
+	return a.unlock(ctx, door.Input{Kind: door.Exit})
+}
+
 func (a *Appliance) openDoor(ctx context.Context, r control.OpenDoorRequest, way door.Way, who string) error {
-	if a.door == nil {
-		return errors.New("this device has no door; add a relay under [[door.relays]] in its config")
-	}
 	if r.Seconds < 0 || r.Seconds > 3600 {
 		return fmt.Errorf("a door can be open for 0 to 3600 s, not %g", r.Seconds)
 	}
-	in := door.Input{Kind: door.Command, Way: way, Who: who, Relay: r.Relay, For: time.Duration(r.Seconds * float64(time.Second))}
+	return a.unlock(ctx, door.Input{
+		Kind: door.Command, Way: way, Who: who, Relay: r.Relay, For: time.Duration(r.Seconds * float64(time.Second)),
+	})
+}
+
+// unlock tells the door of somebody's wish. Its error says why it stays shut.
+func (a *Appliance) unlock(ctx context.Context, in door.Input) error {
+	if a.door == nil {
+		return errors.New("this device has no door; add a relay under [[door.relays]] in its config")
+	}
 	var told []door.Record
 	var done <-chan error
 	if err := a.do(ctx, func() { told, done = a.atDoor(in) }); err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sidetone/board/door"
+	"sidetone/board/gesture"
 	"sidetone/board/gpio"
 	"sidetone/board/gpio/gpiofake"
 	"sidetone/cmd/sidetone/internal/control"
@@ -104,6 +105,46 @@ func TestTheCallerIsWhoCalled(t *testing.T) {
 	a.digits(call.Info{ID: "3", Direction: call.Outbound, State: call.Active}, "4711#") // nobody knows of it
 	if got := r.since(); got != nil || len(a.door.callers) != 1 {
 		t.Errorf("%v, %v", got, a.door.callers)
+	}
+}
+
+// A button opens for the finger at it as the exit button does; for who presses it by a command, as his command to open does.
+func TestButtonThatOpensTheDoor(t *testing.T) {
+	a, r, events := newLock(t, t.TempDir())
+	out := config.Button{Name: "out", Key: "o", Press: config.ActionDoor}
+	a.cfg.Buttons = []config.Button{out}
+	a.door.config.FromAfar = false
+	go func() {
+		for request := range a.requests {
+			request()
+		}
+	}()
+	defer close(a.requests)
+	for _, c := range []struct {
+		name  string
+		press func() error
+		opens bool
+		how   door.Way
+	}{
+		{"finger", func() error {
+			a.gestured(t.Context(), out, gesture.Gesture{Kind: gesture.Press})
+			return nil
+		}, true, door.ByExit},
+		{"key", func() error { a.Key('o'); return nil }, true, door.ByExit},
+		{"command", func() error { return a.Press(t.Context(), "out") }, true, door.ByCommand},
+		{"fleet", func() error { return fromAfar{a, "somebody"}.Press(t.Context(), "out") }, false, door.FromAfar},
+	} {
+		err := c.press()
+		a.commands.Wait()
+		if got := r.since(); (err == nil) != c.opens || (len(got) == 1 && got[0] == "pulse door 3s") != c.opens {
+			t.Errorf("%s: %v, %v", c.name, got, err)
+		}
+		if e := <-events; e.Event != "button" || e.Button != "out" {
+			t.Errorf("%s: %+v", c.name, e)
+		}
+		if e := <-events; e.Door == nil || e.Door.How != c.how || e.Door.Granted != c.opens {
+			t.Errorf("%s: %+v", c.name, e)
+		}
 	}
 }
 

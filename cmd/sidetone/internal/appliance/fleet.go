@@ -82,6 +82,11 @@ func (a fromAfar) OpenDoor(ctx context.Context, r control.OpenDoorRequest) error
 	return a.openDoor(ctx, r, door.FromAfar, clip(a.by))
 }
 
+// Press implements control.Device.
+func (a fromAfar) Press(ctx context.Context, button string) error {
+	return a.press(ctx, button, a.OpenDoor)
+}
+
 // UseSound implements control.Device.
 func (a fromAfar) UseSound(ctx context.Context, capture, playback string) error {
 	if strings.HasPrefix(capture, "wav:") || strings.HasPrefix(playback, "wav:") {

@@ -11,6 +11,7 @@ import (
 
 	"sidetone/board/door"
 	"sidetone/board/gesture"
+	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/provisioning/config"
 	"sidetone/rtc/call"
 	"sidetone/rtc/call/hunt"
@@ -22,7 +23,7 @@ import (
 func (a *Appliance) Key(key rune) {
 	for _, b := range a.cfg.Buttons {
 		if b.Key == string(key) || (b.Key == "space" && key == ' ') || (b.Key == "enter" && key == '\n') {
-			if err := a.Press(context.Background(), b.Name); err != nil {
+			if err := a.press(context.Background(), b.Name, a.leave); err != nil {
 				a.log.Error("press", "button", b.Name, "err", err)
 			}
 			return
@@ -33,13 +34,21 @@ func (a *Appliance) Key(key rune) {
 	}
 }
 
-// Press does what a press of the button means now.
+// Press implements control.Device. Nobody stands at the button: the door opens for who may open it by command.
 func (a *Appliance) Press(ctx context.Context, name string) error {
+	return a.press(ctx, name, a.OpenDoor)
+}
+
+// opener opens the door for somebody, in his own right.
+type opener func(context.Context, control.OpenDoorRequest) error
+
+// press does what a press of the button means now.
+func (a *Appliance) press(ctx context.Context, name string, open opener) error {
 	button, err := a.button(name)
 	if err != nil {
 		return err
 	}
-	do, err := a.meaning(ctx, button, gesture.Press)
+	do, err := a.meaning(ctx, button, gesture.Press, open)
 	if err != nil {
 		return err
 	}
@@ -51,7 +60,7 @@ func (a *Appliance) Press(ctx context.Context, name string) error {
 }
 
 // meaning decides what a gesture of the button is to do now; nil is nothing.
-func (a *Appliance) meaning(ctx context.Context, b config.Button, g gesture.Kind) (do func(context.Context) error, err error) {
+func (a *Appliance) meaning(ctx context.Context, b config.Button, g gesture.Kind, open opener) (do func(context.Context) error, err error) {
 	action := map[gesture.Kind]string{
 		gesture.Press: cmp.Or(b.Press, config.ActionCall), gesture.Double: b.Double, gesture.Long: b.Long, gesture.Held: b.Hold,
 	}[g]
@@ -64,6 +73,10 @@ func (a *Appliance) meaning(ctx context.Context, b config.Button, g gesture.Kind
 		err = a.do(ctx, func() { do = a.ends(a.view.live()) })
 	case config.ActionMute:
 		do = func(ctx context.Context) error { return a.calls.ToggleMute(ctx, "") }
+	case config.ActionDoor:
+		do = func(ctx context.Context) error {
+			return open(ctx, control.OpenDoorRequest{Relay: a.cfg.Door.ExitRelay})
+		}
 	case config.ActionReset:
 		do = func(context.Context) error { a.requestReset(); return nil }
 	}
