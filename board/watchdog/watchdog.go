@@ -27,7 +27,10 @@ type Config struct {
 	Loops    []Loop
 	Notifier *Notifier // of the service manager; nil: there is none
 	// Open opens the device at Path; nil is the kernel's.
-	Open   func(path string) (File, error)
+	Open func(path string) (File, error)
+	// Opened is told once, from Run, why the board was reset before, as far as the driver knows: "watchdog, under-voltage";
+	// "": an ordinary start, or not known. nil: nobody is told.
+	Opened func(lastReset string)
 	Logger *slog.Logger
 }
 
@@ -109,6 +112,9 @@ func (w *Watchdog) open() {
 		return
 	}
 	w.dev = d
+	if w.cfg.Opened != nil {
+		w.cfg.Opened(d.reset)
+	}
 	w.cfg.Logger.Info("the watchdog guards the device", "path", w.cfg.Path, "timeout", d.timeout, "last_reset", d.reset)
 }
 

@@ -33,6 +33,7 @@ type board struct {
 	magic   bool
 	fed     []time.Time
 	opened  int
+	told    []string // why it was reset before
 	fails   atomic.Pointer[error]
 	expires *time.Timer
 	reset   time.Time // zero: it did not
@@ -142,6 +143,7 @@ func guard(t *testing.T, b *board, f func(w *Watchdog, line, calls *loop, log *s
 		line, calls := &loop{}, &loop{}
 		w := New(Config{
 			Path: "/dev/watchdog", Timeout: 60 * time.Second, Limit: 10 * time.Second, Open: b.Open,
+			Opened: func(lastReset string) { b.told = append(b.told, lastReset) },
 			Loops:  []Loop{{"line", line.Answer}, {"calls", calls.Answer}},
 			Logger: slog.New(slog.NewTextHandler(log, nil)),
 		})
@@ -234,8 +236,9 @@ func TestDriverKeepsItsTimeout(t *testing.T) {
 		if !b.reset.IsZero() || len(b.fed) < 40 {
 			t.Errorf("%+v", b)
 		}
-		if !strings.Contains(log.String(), `last_reset="watchdog, under-voltage"`) {
-			t.Error(log)
+		const why = "watchdog, under-voltage"
+		if !strings.Contains(log.String(), `last_reset="`+why+`"`) || !slices.Equal(b.told, []string{why}) {
+			t.Error(b.told, log)
 		}
 	})
 }

@@ -23,6 +23,7 @@ func (a *Appliance) Status(ctx context.Context) control.Status {
 	s := control.Status{
 		Device: a.cfg.Device.Name, Fleet: a.cfg.Device.Fleet, Version: a.opt.Version, Started: a.started,
 		MQTT: "none", Sound: d.capture + " / " + d.playback, SoundDevice: a.sound.counts.read(),
+		LastReset: a.resetReason(),
 	}
 	if a.fleet != nil {
 		s.MQTT = "offline"

@@ -82,6 +82,8 @@ type Appliance struct {
 	view     view
 	ended    chan struct{} // closed when the loop has ended
 
+	lastReset atomic.Pointer[string] // why the board was reset before; nil: not known
+
 	reset     sync.Once
 	resetting chan struct{} // closed when the device is to end and to forget
 }

@@ -21,6 +21,7 @@ type birth struct {
 	Arch         string   `json:"arch"`
 	Serial       string   `json:"serial,omitempty"`
 	BootID       string   `json:"boot_id,omitempty"`
+	LastReset    string   `json:"last_reset,omitempty"` // why the board was reset, as its watchdog's driver knows
 	AudioCard    string   `json:"audio_card"`
 	Capabilities []string `json:"capabilities"`
 	TS           string   `json:"ts"`
@@ -35,6 +36,7 @@ func (a *Appliance) announce() {
 		Firmware: a.opt.Version, Board: a.cfg.Board.Profile, Arch: runtime.GOARCH,
 		Serial:       firstLine("/proc/device-tree/serial-number"),
 		BootID:       firstLine("/proc/sys/kernel/random/boot_id"),
+		LastReset:    a.resetReason(),
 		AudioCard:    a.sound.device.Load().playback,
 		Capabilities: control.Commands(),
 		TS:           a.started.UTC().Format(time.RFC3339Nano),

@@ -22,9 +22,28 @@ func (a *Appliance) newWatchdog(open func(string) (watchdog.File, error)) *watch
 			{Name: "line", Answer: a.line.Alive},
 			{Name: "sound", Answer: a.sound.alive},
 		},
-		Notifier: a.manager, Open: open,
+		Notifier: a.manager, Open: open, Opened: a.wasReset,
 		Logger: a.opt.Logger, // not that of the calls, which may be what hangs
 	})
+}
+
+// wasReset notes why the board was reset before, and tells the fleet.
+func (a *Appliance) wasReset(why string) {
+	if why == "" {
+		return
+	}
+	a.lastReset.Store(&why)
+	if a.fleet != nil {
+		a.announce()
+	}
+}
+
+// resetReason is why the board was reset before; "": it was not, or nobody knows.
+func (a *Appliance) resetReason() string {
+	if why := a.lastReset.Load(); why != nil {
+		return *why
+	}
+	return ""
 }
 
 // newManager finds the service manager that started us, if one did.

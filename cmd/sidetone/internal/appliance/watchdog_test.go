@@ -15,9 +15,11 @@ import (
 	"sidetone/board/watchdog"
 	"sidetone/rtc/call"
 	"sidetone/rtc/verto"
+
+	"golang.org/x/sys/unix"
 )
 
-// bowl is a watchdog's device that notes when it was fed last.
+// bowl is the device of a watchdog that has reset its board, and notes when it was fed last.
 type bowl struct {
 	mu   sync.Mutex
 	last time.Time
@@ -36,8 +38,13 @@ func (b *bowl) fed() (ago time.Duration) {
 	return time.Since(b.last)
 }
 
-func (*bowl) Close() error                 { return nil }
-func (*bowl) Ioctl(_ uint, v *int32) error { return nil }
+func (*bowl) Close() error { return nil }
+func (*bowl) Ioctl(request uint, v *int32) error {
+	if request == unix.WDIOC_GETBOOTSTATUS {
+		*v = unix.WDIOF_CARDRESET
+	}
+	return nil
+}
 
 // TestEachLoopIsGuarded hangs one loop of a device after the other.
 func TestEachLoopIsGuarded(t *testing.T) {
@@ -86,6 +93,9 @@ func TestEachLoopIsGuarded(t *testing.T) {
 				synctest.Wait()
 				if ago := b.fed(); ago > 5*time.Second || log.Len() == 0 || strings.Contains(log.String(), "hangs") {
 					t.Errorf("all is well; fed %s ago, and the log says %s", ago, &log)
+				}
+				if why := d.Status(t.Context()).LastReset; why != "watchdog" {
+					t.Errorf("the board was reset by %q", why)
 				}
 				guard.stop()
 				if hang == nil {

@@ -212,6 +212,9 @@ func status(ctx context.Context, e subcommand.Env, args []string) int {
 		wrong = append(wrong, string(h.Code))
 	}
 	fmt.Fprintf(e.Out, "health   %s\n", cmp.Or(strings.Join(wrong, ", "), "well"))
+	if s.LastReset != "" {
+		fmt.Fprintf(e.Out, "reset    the board was reset before this start of it: %s\n", s.LastReset)
+	}
 	for _, c := range s.Calls {
 		fmt.Fprintf(e.Out, "call     %s %s %s (%s)\n", c.State, c.Direction, cmp.Or(c.Destination, c.RemoteName, c.RemoteID), c.ID)
 	}

@@ -59,9 +59,10 @@ type Status struct {
 	Line      verto.Status      `json:"line"`
 	Calls     []call.Info       `json:"calls"`
 	Indicator indicator.Pattern `json:"indicator"`
-	MQTT      string            `json:"mqtt"`             // "none", "connected" or "offline"
-	Sound     string            `json:"sound"`            // what captures and plays
-	Health    []health.Active   `json:"health,omitempty"` // what is wrong
+	MQTT      string            `json:"mqtt"`                 // "none", "connected" or "offline"
+	Sound     string            `json:"sound"`                // what captures and plays
+	Health    []health.Active   `json:"health,omitempty"`     // what is wrong
+	LastReset string            `json:"last_reset,omitempty"` // why the board was reset, as its watchdog's driver knows
 
 	SoundDevice quality.SoundDevice `json:"sound_device"` // what went wrong with it since the start
 }
