@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sidetone/cmd/internal/atomicfile"
+	"sidetone/cmd/sidetone-lab/internal/updates"
 	"sidetone/provisioning/broker"
 	"sidetone/rtc/gateway"
 	"sidetone/rtc/gateway/relay"
@@ -37,7 +38,7 @@ type Client struct {
 
 // Fault is trouble made on purpose.
 type Fault struct {
-	// Name is turn-udp, turn-tcp, turn-tls or gateway. With nothing else the fault is mended.
+	// Name is turn-udp, turn-tcp, turn-tls, gateway or update. With nothing else the fault is mended.
 	Name string `json:"name"`
 	// Blackhole: packets vanish both ways, and nobody is told. Of turn-*.
 	Blackhole bool `json:"blackhole"`
@@ -52,10 +53,15 @@ type Fault struct {
 	State string `json:"state,omitempty"`
 	// NoReports answers call reports with 503.
 	NoReports bool `json:"no_reports,omitempty"`
+
+	updates.Trouble // of update
 }
 
-// Gateway is the name of the fault of signalling.
-const Gateway = "gateway"
+// Names of the faults of signalling, and of the update server.
+const (
+	Gateway = "gateway"
+	Update  = "update"
+)
 
 // String says what is wrong in a few words, or good.
 func (f Fault) String() string {
@@ -71,6 +77,7 @@ func (f Fault) String() string {
 			words = append(words, w.word)
 		}
 	}
+	words = append(words, f.Trouble.Words()...)
 	if len(words) == 0 {
 		return "good"
 	}

@@ -26,7 +26,8 @@ without --listen the lab then listens on ADDR if that is this machine's, and els
 the page can press the devices' buttons.
 
 Line of up --json: token_api is a base, to which /v2/telephony_credentials is added; its bearer key is api_key.
-State is in --dir (default %s): CA, credentials, device configs, call reports.
+State is in --dir (default %s): CA, credentials, device configs, call reports, releases. A release for its devices is made
+with sidetonectl release sim VERSION IMAGE --repo DIR/updates --key DIR/update-keys.
 
 Exit codes: 0 done, 1 failed, 2 wrong words.`, lab.DefaultListen, defaultDir),
 }
@@ -40,7 +41,7 @@ func init() { // not above: the sub-commands use tool
 		{Name: "stats", Args: "[--json] [--dir D]", About: "what the lab knows of its clients: TURN bytes, candidates, calls, reports", Run: stats},
 		{Name: "report", Args: "[CALL] [--json] [--dir D]", About: "the call reports that the gateway took, each put together from its parts; alone: list", Run: reportCommand},
 		{Name: "transfer", Args: "CALL --to NAME [--dir D]", About: "connect the client of that call to another client or a destination", Run: transfer},
-		{Name: "fault", Args: "[turn-udp|turn-tcp|turn-tls --blackhole|--restore] [gateway --cut|--port-closed 5s|--half-dead|--state NOREG|--no-reports|--restore] [--list] [--dir D]",
+		{Name: "fault", Args: "[turn-udp|turn-tcp|turn-tls --blackhole|--restore] [gateway --cut|--port-closed 5s|--half-dead|--state NOREG|--no-reports|--restore] [update --cut-after N|--corrupt-chunk N|--slow KBITPS|--gone|--restore] [--list] [--dir D]",
 			About: "make trouble on purpose, or mend it; alone: list", Run: fault},
 		{Name: "version", Args: "", About: "print the version", Run: version},
 	}

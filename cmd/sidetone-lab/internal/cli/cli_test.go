@@ -125,7 +125,7 @@ func TestUpUntilSIGTERM(t *testing.T) {
 				}
 			}
 		}
-		for _, key := range []string{"ws", "wss", "ca", "token_api", "api_key", "turn", "turn_user", "turn_password", "mqtt", "mqtts", "mqtt_admin", "web", "devices"} {
+		for _, key := range []string{"ws", "wss", "ca", "token_api", "api_key", "turn", "turn_user", "turn_password", "mqtt", "mqtts", "mqtt_admin", "update", "web", "devices"} {
 			if !slices.Contains(keys, key) {
 				t.Errorf("%s is missing in %s", key, line)
 			}
@@ -169,6 +169,12 @@ func TestAskingARunningLab(t *testing.T) {
 		{[]string{"fault", "gateway", "--state", "ASLEEP", "--dir", dir}, 1, "", `there is no gateway state "ASLEEP"`},
 		{[]string{"fault", "gateway", "--blackhole", "--dir", dir}, 1, "", "no black hole"},
 		{[]string{"fault", "gateway", "--cut", "--restore", "--dir", dir}, 2, "", "say which fault"},
+		{[]string{"fault", "update", "--cut-after", "100000", "--slow", "512", "--dir", dir}, 0, "update  cut after 100000 bytes, 512 kbit/s", ""},
+		{[]string{"fault", "update", "--corrupt-chunk", "3", "--dir", dir}, 0, "update  chunk 3 corrupt\n", ""},
+		{[]string{"fault", "update", "--gone", "--dir", dir}, 0, "update  gone\n", ""},
+		{[]string{"fault", "update", "--restore", "--dir", dir}, 0, "update  good", ""},
+		{[]string{"fault", "update", "--cut", "--dir", dir}, 1, "", "choose cut-after"},
+		{[]string{"fault", "gateway", "--gone", "--dir", dir}, 1, "", "only update has"},
 		{[]string{"transfer", "no-such-call", "--to", "echo", "--dir", dir}, 1, "", "no such call is answered: no-such-call"},
 		{[]string{"transfer", "no-such-call", "--dir", dir}, 2, "", "say where to"},
 		{[]string{"fault", "--blackhole", "--dir", dir}, 2, "", "say which fault"},

@@ -60,6 +60,7 @@ func welcome(e subcommand.Env, dir string, i lab.Info) {
 		fmt.Fprintf(w, "turn\t%s\n", t)
 	}
 	fmt.Fprintf(w, "mqtt\t%s\t(also %s)\n", i.MQTTS, i.MQTT)
+	fmt.Fprintf(w, "updates\t%s\n", i.Update.URL)
 	for _, name := range slices.Sorted(maps.Keys(i.Devices)) {
 		fmt.Fprintf(w, "device\t%s\n", i.Devices[name])
 	}

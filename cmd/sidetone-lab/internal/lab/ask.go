@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"sidetone/cmd/sidetone-lab/internal/admin"
+	"sidetone/cmd/sidetone-lab/internal/updates"
 	"sidetone/cmd/sidetone-lab/internal/web"
 	"sidetone/rtc/gateway"
 	"sidetone/rtc/gateway/relay"
@@ -127,17 +128,25 @@ func (l *Lab) Faults() []admin.Fault {
 	if !l.doors[0].isShut() {
 		g.PortClosed = 0
 	}
-	return append(all, g)
+	return append(all, g, admin.Fault{Name: admin.Update, Trouble: l.updates.Trouble()})
 }
 
 // SetFault implements admin.Lab.
 func (l *Lab) SetFault(f admin.Fault) error {
-	if f.Name == admin.Gateway {
+	switch {
+	case f.Name == admin.Update && f != (admin.Fault{Name: f.Name, Trouble: f.Trouble}):
+		return errors.New("the update server has no such fault: choose cut-after, corrupt-chunk, slow or gone")
+	case f.Name == admin.Update:
+		l.cfg.Logger.Warn("fault", "name", f.Name, "now", f.String())
+		return l.updates.SetTrouble(f.Trouble)
+	case f.Trouble != updates.Trouble{}:
+		return fmt.Errorf("%s has no such fault: only update has", f.Name)
+	case f.Name == admin.Gateway:
 		return l.setSignalling(f)
 	}
 	transport, ok := strings.CutPrefix(f.Name, "turn-")
 	if !ok || !slices.Contains(transports, transport) {
-		return fmt.Errorf("there is no fault %q: choose gateway, turn-udp, turn-tcp or turn-tls", f.Name)
+		return fmt.Errorf("there is no fault %q: choose gateway, update, turn-udp, turn-tcp or turn-tls", f.Name)
 	}
 	l.faultsMu.Lock()
 	defer l.faultsMu.Unlock()

@@ -105,6 +105,7 @@ func (l *Lab) deviceConfig(m model) *config.Config {
 	c.MQTT.Username, c.MQTT.PasswordFile = m.name, mqttPasswordFile(dir)
 	c.MQTT.StatsLive, c.Report.Interval = true, config.Duration(time.Second) // the page draws them
 	c.Board.Profile = "sim"
+	c.Update.URL, c.Update.CAFile, c.Update.RootFile = l.updatesURL(), ca, l.updates.RootFile()
 	c.Control.Socket = filepath.Join(l.dir, m.name+".sock")
 	return c
 }

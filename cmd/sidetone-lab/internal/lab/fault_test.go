@@ -23,8 +23,13 @@ func (l *Lab) fault(t *testing.T, f admin.Fault) string {
 	if err := l.SetFault(f); err != nil {
 		t.Fatal(err)
 	}
-	all := l.Faults()
-	return all[len(all)-1].String()
+	for _, is := range l.Faults() {
+		if is.Name == f.Name {
+			return is.String()
+		}
+	}
+	t.Fatal("it is not listed")
+	return ""
 }
 
 // dropped waits until the socket is gone.

@@ -1,5 +1,5 @@
-// Package lab is the composition root of sidetone-lab: gateway, TURN, token service, MQTT broker, page and the
-// sub-commands' door in one process, started and ended in order.
+// Package lab is the composition root of sidetone-lab: gateway, TURN, token service, MQTT broker, update server,
+// page and the sub-commands' door in one process, started and ended in order.
 package lab
 
 import (
@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"sidetone/cmd/sidetone-lab/internal/admin"
+	"sidetone/cmd/sidetone-lab/internal/updates"
 	"sidetone/cmd/sidetone-lab/internal/web"
 	"sidetone/provisioning/broker"
 	"sidetone/provisioning/broker/mqtt"
@@ -52,8 +53,17 @@ type Info struct {
 	MQTT         string            `json:"mqtt"`
 	MQTTS        string            `json:"mqtts"`
 	MQTTAdmin    Login             `json:"mqtt_admin"`
+	Update       Update            `json:"update"`
 	Web          string            `json:"web"`
 	Devices      map[string]string `json:"devices"` // config files
+}
+
+// Update is where devices update from, and what releases are made with.
+type Update struct {
+	URL      string `json:"url"`
+	RootFile string `json:"root_file"`
+	Repo     string `json:"repo"` // directory
+	Keys     string `json:"keys"` // directory
 }
 
 // Login is a user and a password.
@@ -88,6 +98,7 @@ type Lab struct {
 	gateway *gateway.Gateway
 	mqtt    *mqtt.Broker
 	feed    *feed
+	updates *updates.Server
 	admin   *admin.Server
 	servers []*http.Server
 
@@ -208,6 +219,9 @@ func (l *Lab) startServices(tlsConfig *tls.Config) (err error) {
 		return err
 	}
 	l.onClose(l.closeGateway)
+	if l.updates, err = updates.Open(l.dir, log.With("part", "updates")); err != nil {
+		return err
+	}
 
 	ctx, cancel := context.WithCancel(context.Background())
 	l.tasks.Go(func() { _ = l.tokens.Run(ctx) })
@@ -237,21 +251,30 @@ func (l *Lab) describe(devices map[string]string) {
 		CA:  filepath.Join(l.dir, caFile), TokenAPI: web, APIKey: l.tokens.APIKey(),
 		TURN: l.relay.URLs(l.at.host), TURNUser: creds.Username, TURNPassword: creds.Password,
 		MQTT: url("mqtt", l.at.host, l.sockets.mqtt), MQTTS: url("mqtts", l.at.host, l.sockets.mqtts), MQTTAdmin: l.info.MQTTAdmin,
-		Web: web + "/", Devices: devices,
+		Update: Update{URL: l.updatesURL(), RootFile: l.updates.RootFile(), Repo: l.updates.Dir(), Keys: l.updates.Keys()},
+		Web:    web + "/", Devices: devices,
 	}
 }
 
-// serve puts page, token service and gateway behind one HTTP server in clear and one over TLS.
+// updatesPath is where releases are, on the ports of page and gateway.
+const updatesPath = "/updates"
+
+func (l *Lab) updatesURL() string { return url("https", l.at.host, l.sockets.wss) + updatesPath }
+
+// serve puts page, token service, releases and gateway behind one HTTP server in clear and one over TLS.
 func (l *Lab) serve(tlsConfig *tls.Config) {
 	// Streams of events end with this context: http.Server would wait for them.
 	streams, end := context.WithCancel(context.Background())
 	page := web.New(l, certificateHosts(l.at))
+	releases := http.StripPrefix(updatesPath, l.updates)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch path := r.URL.Path; {
 		case strings.EqualFold(r.Header.Get("Upgrade"), "websocket"), path == "/call_report":
 			l.gateway.ServeHTTP(w, r)
 		case strings.HasPrefix(path, "/v1/"), strings.HasPrefix(path, "/v2/"):
 			l.tokens.ServeHTTP(w, r)
+		case strings.HasPrefix(path, updatesPath+"/"):
+			releases.ServeHTTP(w, r)
 		default:
 			ctx, cancel := context.WithCancel(r.Context())
 			defer cancel()

@@ -127,7 +127,7 @@ func TestInfoHasExactlyItsKeys(t *testing.T) {
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"api_key", "ca", "devices", "mqtt", "mqtt_admin", "mqtts", "token_api", "turn", "turn_password", "turn_user", "web", "ws", "wss"}
+	want := []string{"api_key", "ca", "devices", "mqtt", "mqtt_admin", "mqtts", "token_api", "turn", "turn_password", "turn_user", "update", "web", "ws", "wss"}
 	var keys []string
 	for k, v := range got {
 		keys = append(keys, k)
@@ -409,6 +409,22 @@ func TestDamagedSecretIsReplaced(t *testing.T) {
 	}
 }
 
+// What a device's config says leads to the releases, over TLS.
+func TestUpdates(t *testing.T) {
+	l := start(t, t.TempDir())
+	c, err := config.Load(l.Info().Devices["door1"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.ReadFile(c.Update.RootFile)
+	if err != nil || c.Update.RootFile != l.Info().Update.RootFile || c.Update.URL != l.Info().Update.URL {
+		t.Fatalf("%+v, %v", c.Update, err)
+	}
+	if status, body := request(t, client(t, l), "GET", c.Update.URL+"/metadata/1.root.json", "", ""); status != http.StatusOK || body != string(root) {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
 func TestRingNobody(t *testing.T) {
 	l := start(t, t.TempDir())
 	_, err := l.Ring(t.Context(), "door1", "tone")
@@ -439,7 +455,7 @@ func TestFaults(t *testing.T) {
 	if err := l.SetFault(admin.Fault{Name: "turn-tcp", Blackhole: true}); err != nil {
 		t.Fatal(err)
 	}
-	if f := l.Faults(); len(f) != 4 || f[0].Blackhole || !f[1].Blackhole || f[2].Blackhole || f[3].String() != "good" {
+	if f := l.Faults(); len(f) != 5 || f[0].Blackhole || !f[1].Blackhole || f[2].Blackhole || f[3].String() != "good" || f[4].String() != "good" {
 		t.Errorf("faults %+v", f)
 	}
 	answers := func() bool {
