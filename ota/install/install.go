@@ -16,6 +16,7 @@ import (
 	"sidetone/ota"
 	"sidetone/ota/bundle"
 	"sidetone/ota/delta"
+	"sidetone/ota/disk"
 	"sidetone/ota/slot"
 )
 
@@ -35,6 +36,7 @@ type Installer struct {
 	Trust   func() (bundle.Trust, error) // as it was saved last, or the built-in root
 	Save    func(bundle.Trust) error     // on the disk when it returns
 	Head    string                       // path of a file on the data partition for the image's head
+	FS      disk.FS                      // where Head is; disk.OS if nil
 	Now     func() time.Time             // may be early, never late
 	Log     *slog.Logger
 
@@ -112,12 +114,15 @@ const syncEvery = 16
 func (i *Installer) Fetch(ctx context.Context, r ota.Release, offset int64, progress func(int64)) error {
 	return i.write(r, func(image bundle.Image, w *slot.Writer) error {
 		n := int(offset / image.ChunkSize) // a chunk that is half there comes again
+		if offset == image.Size {
+			n = len(image.Chunks)
+		}
 		if n == 0 || !i.hasHead(image, n) {
 			n = 0
 			if err := w.Begin(); err != nil {
 				return err
 			}
-			if err := os.WriteFile(i.Head, nil, 0o600); err != nil {
+			if err := disk.Replace(disk.Or(i.FS), i.Head, nil, 0o600); err != nil {
 				return err
 			}
 		}
@@ -128,6 +133,9 @@ func (i *Installer) Fetch(ctx context.Context, r ota.Release, offset int64, prog
 			_, err := w.WriteAt(b, at)
 			return err
 		}, sync: w.Sync, progress: progress}
+		if put.done() { // a cut came when all of it was there
+			return nil
+		}
 		err := i.fetchDelta(ctx, put)
 		switch {
 		case err == nil || ctx.Err() != nil:
@@ -240,7 +248,7 @@ var errNoDelta = errors.New("there is no delta from what runs")
 
 // fetchDelta makes the image out of the one that runs, from the next chunk on.
 func (i *Installer) fetchDelta(ctx context.Context, c *chunks) error {
-	if i.Old == nil || c.done() {
+	if i.Old == nil {
 		return errNoDelta
 	}
 	old, size, sum, err := i.Old()
@@ -321,7 +329,7 @@ func (c *counter) Read(p []byte) (int, error) {
 // ReadBack implements ota.Installer.
 func (i *Installer) ReadBack(_ context.Context, r ota.Release) error {
 	return i.write(r, func(image bundle.Image, w *slot.Writer) error {
-		head, err := os.ReadFile(i.Head)
+		head, err := disk.Or(i.FS).ReadFile(i.Head)
 		if err != nil {
 			return err
 		}
@@ -332,14 +340,11 @@ func (i *Installer) ReadBack(_ context.Context, r ota.Release) error {
 // WriteHead implements ota.Installer.
 func (i *Installer) WriteHead(_ context.Context, r ota.Release) error {
 	return i.write(r, func(image bundle.Image, w *slot.Writer) error {
-		head, err := os.ReadFile(i.Head)
+		head, err := disk.Or(i.FS).ReadFile(i.Head)
 		if err != nil {
 			return err
 		}
-		if err := w.Finish(head, image.SHA256); err != nil {
-			return err
-		}
-		return os.Remove(i.Head)
+		return w.Finish(head, image.SHA256)
 	})
 }
 
@@ -348,7 +353,7 @@ func (i *Installer) keepHead(at int64, b []byte) error {
 	if at >= slot.Head {
 		return nil
 	}
-	f, err := os.OpenFile(i.Head, os.O_WRONLY|os.O_CREATE, 0o600)
+	f, err := disk.Or(i.FS).Open(i.Head, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -356,9 +361,9 @@ func (i *Installer) keepHead(at int64, b []byte) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// hasHead says whether the head's part of the first n chunks was put aside, and is what it was.
+// hasHead says whether the head's part of the first n chunks was put aside.
 func (i *Installer) hasHead(image bundle.Image, n int) bool {
-	head, err := os.ReadFile(i.Head)
+	head, err := disk.Or(i.FS).ReadFile(i.Head)
 	if err != nil {
 		return false
 	}

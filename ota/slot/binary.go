@@ -4,10 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"sidetone/ota/disk"
 )
 
 // Binary is boot control where only our program is swapped, on somebody else's system:
@@ -22,6 +25,7 @@ type Binary struct {
 	Dir     string
 	Program string       // name of the program's file in its slot
 	Restart func() error // ends this program so that the service manager starts it again
+	FS      disk.FS      // disk.OS if nil
 }
 
 // maxStarts of a version on trial, before Guard goes back.
@@ -40,7 +44,7 @@ func (c Binary) Status() (Status, error) {
 }
 
 func (c Binary) read() (Status, *trial, error) {
-	running, err := os.Readlink(filepath.Join(c.Dir, "current"))
+	running, err := disk.Or(c.FS).Readlink(filepath.Join(c.Dir, "current"))
 	if err != nil {
 		return Status{}, nil, err
 	}
@@ -52,8 +56,8 @@ func (c Binary) read() (Status, *trial, error) {
 	default:
 		return s, nil, fmt.Errorf("%s/current leads to %s, which is neither a nor b", c.Dir, running)
 	}
-	b, err := os.ReadFile(filepath.Join(c.Dir, "trial"))
-	if errors.Is(err, os.ErrNotExist) {
+	b, err := disk.Or(c.FS).ReadFile(filepath.Join(c.Dir, "trial"))
+	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil, nil
 	}
 	if err != nil {
@@ -69,40 +73,51 @@ func (c Binary) read() (Status, *trial, error) {
 	return s, &t, nil
 }
 
-// Open opens the program's file in the other slot.
+// Open opens the program's file in the other slot. Its name is on the disk before anything is in it.
 func (c Binary) Open() (Device, error) {
 	s, err := c.Status()
 	if err != nil {
 		return nil, err
 	}
-	path := c.path(s.Other)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	fsys, path := disk.Or(c.FS), c.path(s.Other)
+	if err := fsys.Mkdir(filepath.Dir(path), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o755)
+	f, err := fsys.Open(path, os.O_RDWR|os.O_CREATE, 0o755)
 	if errors.Is(err, unix.ETXTBSY) { // somebody runs it still, and keeps what he has
-		if err = os.Remove(path); err == nil {
-			f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o755)
+		if err = fsys.Remove(path); err == nil {
+			f, err = fsys.Open(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o755)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	return file{device{f}}, nil
+	if err := errors.Join(fsys.SyncDir(filepath.Dir(path)), fsys.SyncDir(c.Dir)); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return file{f, fsys, c.Dir}, nil
 }
 
 func (c Binary) path(slot string) string { return filepath.Join(c.Dir, slot, c.Program) }
 
-// file is a slot that grows: it has room for what the disk has room for.
-type file struct{ device }
+// file is a slot that is as long as what it holds, and has room for what the disk has room for.
+type file struct {
+	disk.File
+	fs  disk.FS
+	dir string
+}
 
 func (f file) Size() (int64, error) {
-	var s unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &s); err != nil {
+	has, err := f.File.Size()
+	if err != nil {
 		return 0, err
 	}
-	return int64(s.Bavail) * int64(s.Bsize), nil
+	free, err := f.fs.Free(f.dir)
+	return has + free, err
 }
+
+// Resize cuts off what an older, longer program would leave behind.
+func (f file) Resize(size int64) error { return f.Truncate(size) }
 
 // Try notes the trial, changes the link, and restarts.
 func (c Binary) Try() error {
@@ -171,39 +186,21 @@ func (c Binary) note(t trial) error {
 	if err != nil {
 		return err
 	}
-	temp := filepath.Join(c.Dir, ".trial")
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return errors.Join(os.Rename(temp, filepath.Join(c.Dir, "trial")), c.sync())
+	return disk.Replace(disk.Or(c.FS), filepath.Join(c.Dir, "trial"), b, 0o644)
 }
 
 func (c Binary) forget() error {
-	return errors.Join(os.Remove(filepath.Join(c.Dir, "trial")), c.sync())
+	return errors.Join(disk.Or(c.FS).Remove(filepath.Join(c.Dir, "trial")), disk.Or(c.FS).SyncDir(c.Dir))
 }
 
 // link changes current in one step.
 func (c Binary) link(slot string) error {
-	temp := filepath.Join(c.Dir, ".current")
-	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
+	fsys, temp := disk.Or(c.FS), filepath.Join(c.Dir, ".current")
+	if err := fsys.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Symlink(slot, temp); err != nil {
+	if err := fsys.Symlink(slot, temp); err != nil {
 		return err
 	}
-	return errors.Join(os.Rename(temp, filepath.Join(c.Dir, "current")), c.sync())
-}
-
-// sync has the directory's names on the disk.
-func (c Binary) sync() error {
-	d, err := os.Open(c.Dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(fsys.Rename(temp, filepath.Join(c.Dir, "current")), fsys.SyncDir(c.Dir))
 }

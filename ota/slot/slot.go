@@ -4,7 +4,8 @@ package slot
 
 import (
 	"errors"
-	"io"
+
+	"sidetone/ota/disk"
 )
 
 // Status says what runs.
@@ -30,14 +31,7 @@ type Control interface {
 }
 
 // Device is a slot as storage.
-type Device interface {
-	io.ReaderAt
-	io.WriterAt
-	io.Closer
-	Sync() error          // what was written is on the disk
-	DropCache() error     // what is read from now on comes from the disk
-	Size() (int64, error) // bytes
-}
+type Device = disk.File
 
 // ErrNoTrial is Commit's and Revert's answer when the slot that runs is what boots anyway.
 var ErrNoTrial = errors.New("this system is not on trial")

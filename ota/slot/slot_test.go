@@ -140,8 +140,8 @@ func FuzzAutoboot(f *testing.F) {
 	})
 }
 
-// disk is a block device with a page cache: what is not synced is lost with the power, or is there in part.
-type disk struct {
+// medium is a block device with a page cache: what is not synced is lost with the power, or is there in part.
+type medium struct {
 	durable []byte
 	dirty   []write
 	stuck   int64 // a byte of the medium that never changes, -1 if none
@@ -151,7 +151,7 @@ type disk struct {
 var errPower = errors.New("the power is gone")
 
 // power says whether there is any for one more operation.
-func (d *disk) power() error {
+func (d *medium) power() error {
 	if d.left--; d.left < 0 {
 		return errPower
 	}
@@ -164,7 +164,7 @@ type write struct {
 }
 
 // view is what is read: of the disk, or of the cache before it.
-func (d *disk) view() []byte {
+func (d *medium) view() []byte {
 	if len(d.dirty) == 0 {
 		return d.durable
 	}
@@ -175,20 +175,21 @@ func (d *disk) view() []byte {
 	return b
 }
 
-func (d *disk) ReadAt(p []byte, off int64) (int, error) {
+func (d *medium) ReadAt(p []byte, off int64) (int, error) {
 	return bytes.NewReader(d.view()).ReadAt(p, off)
 }
-func (d *disk) WriteAt(p []byte, off int64) (int, error) {
+func (d *medium) WriteAt(p []byte, off int64) (int, error) {
 	if err := d.power(); err != nil {
 		return 0, err
 	}
 	d.dirty = append(d.dirty, write{off, bytes.Clone(p)})
 	return len(p), nil
 }
-func (d *disk) Size() (int64, error) { return int64(len(d.durable)), nil }
-func (d *disk) Close() error         { return nil }
-func (d *disk) DropCache() error     { return nil }
-func (d *disk) Sync() error {
+func (d *medium) Size() (int64, error) { return int64(len(d.durable)), nil }
+func (d *medium) Close() error         { return nil }
+func (d *medium) Truncate(int64) error { return errors.ErrUnsupported }
+func (d *medium) DropCache() error     { return nil }
+func (d *medium) Sync() error {
 	if err := d.power(); err != nil {
 		return err
 	}
@@ -204,7 +205,7 @@ func (d *disk) Sync() error {
 }
 
 // cut loses what was not synced, but for a random half of the sectors in it, in any order.
-func (d *disk) cut(r *rand.Rand) {
+func (d *medium) cut(r *rand.Rand) {
 	for _, w := range d.dirty {
 		for at := 0; at < len(w.b); at += 512 {
 			if r.IntN(2) == 0 {
@@ -227,7 +228,7 @@ func image(size int) ([]byte, []byte) {
 func TestWriter(t *testing.T) {
 	for _, size := range []int{1, 4096, Head, Head + 1, 3*Head + 77} {
 		img, sum := image(size)
-		d := &disk{durable: make([]byte, 4*Head), stuck: -1, left: math.MaxInt}
+		d := &medium{durable: make([]byte, 4*Head), stuck: -1, left: math.MaxInt}
 		w, err := NewWriter(d, int64(size))
 		if err != nil {
 			t.Fatal(err)
@@ -253,7 +254,7 @@ func TestWriter(t *testing.T) {
 
 func TestWriterRefuses(t *testing.T) {
 	img, sum := image(2 * Head)
-	d := &disk{durable: make([]byte, 2*Head), stuck: -1, left: math.MaxInt}
+	d := &medium{durable: make([]byte, 2*Head), stuck: -1, left: math.MaxInt}
 	if _, err := NewWriter(d, 2*Head+1); err == nil || !strings.Contains(err.Error(), "the slot only 2097152") {
 		t.Errorf("too small: %v", err)
 	}
@@ -262,7 +263,7 @@ func TestWriterRefuses(t *testing.T) {
 		t.Error("beyond the end")
 	}
 	for _, stuck := range []int64{5, Head + 5} { // in the head, in the body
-		d := &disk{durable: make([]byte, 2*Head), stuck: stuck, left: math.MaxInt}
+		d := &medium{durable: make([]byte, 2*Head), stuck: stuck, left: math.MaxInt}
 		w, _ := NewWriter(d, 2*Head)
 		_, _ = w.WriteAt(img, 0)
 		if err := errors.Join(w.Begin(), w.Finish(img[:Head], sum)); err == nil || !strings.Contains(err.Error(), "something else") {
@@ -281,7 +282,7 @@ func TestWriterCuts(t *testing.T) {
 	accepted := 0
 	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 2))
-		d := &disk{durable: bytes.Repeat([]byte("an old system   "), 3*Head/16), stuck: -1, left: r.IntN(16)}
+		d := &medium{durable: bytes.Repeat([]byte("an old system   "), 3*Head/16), stuck: -1, left: r.IntN(16)}
 		w, _ := NewWriter(d, int64(len(img)))
 		err, begun := w.Begin(), false
 		if err == nil {

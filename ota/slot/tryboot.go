@@ -4,10 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"sidetone/ota/disk"
 )
 
 // Tryboot is the boot control that the Raspberry Pi's own firmware has: autoboot.txt names the partition that boots, and
@@ -19,6 +20,7 @@ type Tryboot struct {
 	Partition  func(n string) string  // path of the device of partition n
 	Remount    func(write bool) error // makes the boot partition writable, and read-only again
 	Reboot     func(arg string) error // reboot(2): LINUX_REBOOT_CMD_RESTART2 with arg, an ordinary one where it is ""
+	FS         disk.FS                // disk.OS if nil
 }
 
 // Status reads autoboot.txt and the partition that the firmware booted. A system that is not what [all] names is on
@@ -34,7 +36,7 @@ func (c Tryboot) Open() (Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return OpenDevice(c.Partition(s.Other))
+	return disk.Or(c.FS).Open(c.Partition(s.Other), os.O_RDWR, 0)
 }
 
 // Try boots the other system once.
@@ -62,7 +64,7 @@ func (c Tryboot) Commit() (err error) {
 		return fmt.Errorf("commit: %w", err)
 	}
 	defer func() { err = errors.Join(err, c.Remount(false)) }()
-	f, err := os.OpenFile(c.Autoboot, os.O_RDWR|os.O_SYNC, 0)
+	f, err := disk.Or(c.FS).Open(c.Autoboot, os.O_RDWR|os.O_SYNC, 0)
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
@@ -83,12 +85,7 @@ func (c Tryboot) Revert() error {
 }
 
 func (c Tryboot) read() (autoboot, Status, error) {
-	f, err := os.Open(c.Autoboot)
-	if err != nil {
-		return autoboot{}, Status{}, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, autobootSize+1))
+	text, err := disk.Or(c.FS).ReadFile(c.Autoboot)
 	if err != nil {
 		return autoboot{}, Status{}, err
 	}
@@ -96,7 +93,7 @@ func (c Tryboot) read() (autoboot, Status, error) {
 	if err != nil {
 		return a, Status{}, err
 	}
-	word, err := os.ReadFile(filepath.Join(c.Bootloader, "partition"))
+	word, err := disk.Or(c.FS).ReadFile(filepath.Join(c.Bootloader, "partition"))
 	if err != nil || len(word) != 4 {
 		return a, Status{}, fmt.Errorf("the firmware does not say which partition it booted: %v, %d bytes", err, len(word))
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"sidetone/ota/disk"
 )
 
 // UBoot is boot control by U-Boot's redundant environment. Its boot script has to do this much:
@@ -26,6 +28,7 @@ type UBoot struct {
 	Slots   [2]string                // names of both
 	Path    func(slot string) string // of a slot's device
 	Reboot  func() error
+	FS      disk.FS // disk.OS if nil
 }
 
 // EnvCopy is where one copy of the environment lies.
@@ -65,7 +68,7 @@ func (c UBoot) Open() (Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return OpenDevice(c.Path(s.Other))
+	return disk.Or(c.FS).Open(c.Path(s.Other), os.O_RDWR, 0)
 }
 
 // Try has U-Boot boot the other slot once.
@@ -181,7 +184,7 @@ func (c UBoot) read() (env, error) {
 	var errs [2]error
 	for i, where := range c.Copies {
 		b := make([]byte, c.Size)
-		f, err := os.Open(where.Path)
+		f, err := disk.Or(c.FS).Open(where.Path, os.O_RDONLY, 0)
 		if err == nil {
 			_, err = f.ReadAt(b, where.Offset)
 			err = errors.Join(err, f.Close())
@@ -208,7 +211,7 @@ func (c UBoot) write(e env) error {
 		return err
 	}
 	where := c.Copies[1-e.copy]
-	f, err := os.OpenFile(where.Path, os.O_RDWR|os.O_SYNC, 0)
+	f, err := disk.Or(c.FS).Open(where.Path, os.O_RDWR|os.O_SYNC, 0)
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,11 @@ func NewWriter(dev Device, size int64) (*Writer, error) {
 
 // Begin makes sure that the slot cannot boot.
 func (w *Writer) Begin() error {
+	if f, is := w.dev.(interface{ Resize(size int64) error }); is { // a file of its own
+		if err := f.Resize(w.size); err != nil {
+			return err
+		}
+	}
 	if _, err := w.dev.WriteAt(make([]byte, min(Head, w.size)), 0); err != nil {
 		return fmt.Errorf("zeroing the slot's head: %w", err)
 	}
