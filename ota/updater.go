@@ -88,7 +88,7 @@ type Updater struct {
 	cancel  context.CancelFunc // ends the work under way
 	work    int                // number of the work under way: what an older one says is not heard
 	workers sync.WaitGroup
-	busy    sync.Mutex // one piece of work at a time: the next begins when the one before it has ended
+	busy    chan struct{} // one piece of work at a time: the next begins when the one before it has ended
 }
 
 // result is what came of work, by its number.
@@ -112,7 +112,7 @@ func New(c Config, i Installer, b Boot, a Appliance, s Store) *Updater {
 		}
 	}
 	return &Updater{Config: c, Installer: i, Boot: b, Appliance: a, Store: s, Log: slog.New(slog.DiscardHandler), Tell: func(State) {},
-		inputs: make(chan Input), results: make(chan result), cancel: func() {}}
+		inputs: make(chan Input), results: make(chan result), busy: make(chan struct{}, 1), cancel: func() {}}
 }
 
 // Check asks for news now, and Force applies what there is now, verdicts of earlier trials aside.
@@ -140,15 +140,18 @@ func (u *Updater) send(ctx context.Context, in Input) error {
 	}
 }
 
-// Run carries updates out until ctx ends. It gives an error only where there is no boot control: this system cannot be
-// updated then, and its state stays as it is.
+// Run carries updates out until ctx ends. It gives an error only where there is no boot control, or where the disk does
+// not give the state: this system cannot be updated then, and its state stays as it is.
 func (u *Updater) Run(ctx context.Context) error {
 	running, other, trial, err := u.Boot.Running()
 	if err != nil {
 		return fmt.Errorf("updates: %w", err)
 	}
 	b, err := u.Store.Load()
-	if err == nil && b != nil {
+	if err != nil {
+		return fmt.Errorf("updates: %w", err)
+	}
+	if b != nil {
 		u.state, err = ParseState(b)
 	}
 	if err != nil {
@@ -211,8 +214,12 @@ func (u *Updater) start(ctx context.Context, a Action) {
 	ctx, u.cancel = context.WithCancel(ctx)
 	work, state := u.work, u.state
 	u.workers.Go(func() {
-		u.busy.Lock()
-		defer u.busy.Unlock()
+		select {
+		case u.busy <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		defer func() { <-u.busy }()
 		u.do(ctx, a, state, func(in Input) {
 			select {
 			case u.results <- result{in, work}:

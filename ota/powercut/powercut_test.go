@@ -1,0 +1,183 @@
+package powercut
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"flag"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sidetone/ota/release"
+	"sidetone/ota/slot"
+)
+
+var (
+	cuts = flag.Int("cuts", 0, "power cuts; 0: 500, or 100000 where SIDETONE_LONG is set")
+	seed = flag.Uint64("seed", 1, "of the first life; each that follows has the next")
+)
+
+const (
+	chunk    = 64 << 10
+	size     = slot.Head + 6*chunk + 777 // of an image
+	slotSize = 2 * slot.Head
+)
+
+// images by version.
+var images = func() map[string][]byte {
+	all := map[string][]byte{}
+	for n, v := range []string{v1, v2, v3} {
+		r := rand.New(rand.NewPCG(uint64(n), 5))
+		b := make([]byte, size)
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+		all[v] = b
+	}
+	return all
+}()
+
+// shown is what the server shows: the second version, then a new root and the third.
+var shown = sync.OnceValues(func() ([]world, error) {
+	dir, err := os.MkdirTemp("", "powercut")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
+	keys := release.Keys{Public: []ed25519.PublicKey{key.Public().(ed25519.PublicKey)}, Threshold: 1}
+	repo := release.Repository{Dir: filepath.Join(dir, "server"), ChunkSize: chunk}
+	late := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+	var worlds []world
+	for _, v := range []string{v2, v3} {
+		image := filepath.Join(dir, v)
+		if err := os.WriteFile(image, images[v], 0o600); err != nil {
+			return nil, err
+		}
+		err := repo.Root(keys, keys, keys, late, key)
+		if err == nil {
+			_, _, err = repo.Add(release.Release{Board: "rpi4", Version: v, Image: image, Expires: late}, key)
+		}
+		if err := errors.Join(err, repo.Stamp(late, key)); err != nil {
+			return nil, err
+		}
+		w := world{files: map[string][]byte{}, newest: v}
+		err = fs.WalkDir(os.DirFS(repo.Dir), ".", func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				w.files[path], err = os.ReadFile(filepath.Join(repo.Dir, path))
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		worlds = append(worlds, w)
+	}
+	return worlds, nil
+})
+
+// lifeOf lives a whole life. It gives how often the power went, at what, and what must never be or "".
+func lifeOf(t *testing.T, seed uint64, kind string, skip func(op, path string) bool) (l *life, violation string) {
+	t.Helper()
+	worlds, err := shown()
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(*testing.T) {
+		l = newLife(seed, kind, worlds)
+		if skip != nil {
+			l.skip = skip
+		}
+		violation = l.live()
+	})
+	return l, violation
+}
+
+// TestPowerCuts cuts the power at random points of the whole procedure: 0 bricks, 0 half-written slots accepted.
+func TestPowerCuts(t *testing.T) {
+	want := *cuts
+	if want == 0 {
+		want = 500
+		if os.Getenv("SIDETONE_LONG") != "" {
+			want = 100_000
+		}
+	}
+	at, kinds, ends := map[string]int{}, map[string]int{}, map[string]int{}
+	done, lives := 0, 0
+	begin := time.Now()
+	for s := *seed; done < want && !t.Failed(); s++ {
+		kind := choose(s)
+		l, violation := lifeOf(t, s, kind, nil)
+		if violation != "" {
+			t.Errorf("%s, -seed %d, after %d cuts: %s", kind, s, l.cuts, violation)
+		}
+		done, lives = done+l.cuts, lives+1
+		kinds[kind] += l.cuts
+		ends[l.running]++
+		for what, n := range l.at {
+			at[what] += n
+		}
+	}
+	t.Logf("%d cuts in %d lives (-seed %d to %d, %.1f s): %v; what ran in the end: %v", done, lives, *seed, *seed+uint64(lives)-1, time.Since(begin).Seconds(), kinds, ends)
+	for _, what := range slices.Sorted(maps.Keys(at)) {
+		t.Logf("%6d cuts in %s", at[what], what)
+	}
+	for _, what := range []string{"sync /data/.state.new", "rename /data/state", "syncdir /data", "sync /data/.trust.new", "write " + autoboot, "write " + envAt,
+		"rename " + slotsAt + "/current", "write /dev/3/sidetone", "sync /dev/2/sidetone", "rest healthy", "rest metadata"} {
+		if done >= 5000 && at[what] == 0 {
+			t.Errorf("no cut in %s", what)
+		}
+	}
+}
+
+// TestPowerCutsFindMutants leaves out each flush in turn: the cuts must find that out.
+func TestPowerCutsFindMutants(t *testing.T) {
+	is := func(op string, paths ...string) func(string, string) bool {
+		return func(o, p string) bool { return o == op && slices.Contains(paths, p) }
+	}
+	part := func(part string) func(string, string) bool {
+		return func(o, p string) bool { return o == "sync" && strings.HasSuffix(p, "/"+program+part) }
+	}
+	for _, tt := range []struct {
+		name, kind string
+		skip       func(op, path string) bool
+	}{
+		{"the state is not synced", "tryboot", is("sync", "/data/.state.new")},
+		{"the trust is not synced", "tryboot", is("sync", "/data/.trust.new")},
+		{"names are not synced", "tryboot", is("syncdir", "/data")},
+		{"the zeroed head is not synced", "tryboot", part(":begin")},
+		{"the body is not synced", "tryboot", part(":body")},
+		{"the head is not synced", "tryboot", part(":head")},
+		{"the cache is not dropped", "tryboot", func(op, _ string) bool { return op == "drop" }},
+		{"autoboot.txt is not synced", "tryboot", is("sync", autoboot)},
+		{"the environment is not synced", "uboot", is("sync", envAt)},
+		{"the program is not synced", "binary", func(op, p string) bool {
+			return op == "sync" && strings.Contains(p, "/"+program+":")
+		}},
+		{"the program's name is not synced", "binary", is("syncdir", slotsAt+"/b")},
+		{"the slot's name is not synced", "binary", func(op, p string) bool { return op == "syncdir" && p == slotsAt }},
+		{"the note of a trial is not synced", "binary", is("sync", slotsAt+"/.trial.new")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			done := 0
+			for s := *seed; done < 5000; s++ {
+				l, violation := lifeOf(t, s, tt.kind, tt.skip)
+				done += l.cuts
+				if violation != "" {
+					t.Logf("found after %d cuts: %s", done, violation)
+					return
+				}
+			}
+			t.Errorf("not found in %d cuts", done)
+		})
+	}
+}
