@@ -413,3 +413,53 @@ func FuzzTargets(f *testing.F) {
 		}
 	})
 }
+
+// FuzzEnvelope takes signatures for what they are: nothing but what was signed is ever opened.
+func FuzzEnvelope(f *testing.F) {
+	r, trust := newRepo(&testing.T{})
+	root, err := FirstRoot(trust.Root)
+	if err != nil {
+		f.Fatal(err)
+	}
+	signed := map[string]bool{}
+	for _, b := range r.files {
+		f.Add(b)
+		if e, err := parseEnvelope(b); err == nil {
+			signed[string(e.Payload)] = true
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, role := range []Role{RootRole, TimestampRole, TargetsRole} {
+			var to any
+			if e, err := parseEnvelope(b); Open(b, root, role, &to) == nil && (err != nil || !signed[string(e.Payload)]) {
+				t.Errorf("opened as %s: %q", role, b)
+			}
+		}
+	})
+}
+
+// FuzzTrust begins from what a disk may hold as trust, and refreshes it from an honest server.
+func FuzzTrust(f *testing.F) {
+	r, trust := newRepo(&testing.T{})
+	b, err := json.Marshal(trust)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	fetch := func(name string, limit int64) ([]byte, error) {
+		if b, is := r.files[name]; is && int64(len(b)) <= limit {
+			return b, nil
+		}
+		return nil, fs.ErrNotExist
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var before Trust
+		if json.Unmarshal(b, &before) != nil {
+			return
+		}
+		_, after, err := before.Refresh(fetch, "rpi4", now)
+		if err != nil && (after.Timestamp != before.Timestamp || !bytes.Equal(after.Root, before.Root)) {
+			t.Errorf("%v, and yet the trust has changed", err)
+		}
+	})
+}

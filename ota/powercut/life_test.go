@@ -126,9 +126,7 @@ func newLife(seed uint64, kind string, worlds []world) *life {
 // live boots the appliance until its updates have ended and no cut is left. It gives what must never be, or "".
 func (l *life) live() string {
 	for l.violation == "" && !l.ended() {
-		if l.boots++; l.boots > 2000 {
-			l.fail("no end: %+v", l.last)
-		}
+		l.boots++
 		l.boot()
 	}
 	if l.violation == "" {
@@ -239,7 +237,11 @@ func (l *life) up(ctx context.Context) error {
 	if s.Running != chosen {
 		return fmt.Errorf("slot %s runs, boot control says %s", chosen, s.Running)
 	}
-	if l.trial = s.Trial; !l.trial {
+	if l.trial = s.Trial; l.trial && version == l.committed {
+		l.fail("%s was committed, and boots on trial", version)
+		return nil
+	}
+	if !l.trial {
 		if version == l.committing {
 			l.committed = version
 		}
@@ -303,7 +305,9 @@ func (l *life) tell(s ota.State) {
 	if l.off == nil {
 		return
 	}
-	l.last = s
+	if l.last = s; l.ops > 50_000 {
+		l.fail("no end: %+v", s)
+	}
 	v := s.Release.Version
 	for name := range s.Condemned {
 		l.condemned[name] = true

@@ -64,7 +64,7 @@ func (c Binary) read() (Status, *trial, error) {
 		return s, nil, err
 	}
 	var t trial
-	if json.Unmarshal(b, &t) != nil || t.Back != "a" && t.Back != "b" {
+	if json.Unmarshal(b, &t) != nil || t.Back != "a" && t.Back != "b" || t.Starts < 0 {
 		t = trial{Back: s.Other, Starts: maxStarts} // spoilt: it counts as used up
 	}
 	if t.Back == running {

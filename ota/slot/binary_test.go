@@ -110,3 +110,25 @@ func TestBinaryCuts(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// FuzzNote starts one of two programs, whatever stands in the note of a trial, and does not try for ever.
+func FuzzNote(f *testing.F) {
+	f.Add([]byte(`{"back":"a","starts":1}`))
+	f.Add([]byte(`{"back":"a","starts":-9}`))
+	dir := f.TempDir()
+	c := Binary{Dir: dir, Program: "sidetone"}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if err := errors.Join(c.link("b"), os.WriteFile(filepath.Join(dir, "trial"), b, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		last := ""
+		for range maxStarts + 2 {
+			if last = c.starts(t); last != "a" && last != "b" {
+				t.Fatalf("%q: starts %s", b, last)
+			}
+		}
+		if s, err := c.Status(); err != nil || s.Trial {
+			t.Errorf("%q: still on trial: %+v, %v", b, s, err)
+		}
+	})
+}
