@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -52,9 +51,7 @@ type Machine struct {
 	last    int
 	answers map[int]chan steer.Answer
 
-	qmp      *json.Decoder
-	qmpWrite net.Conn
-	events   []string // of QEMU's, as far as the monitor's answers brought them along
+	*monitor
 }
 
 // Boot starts a board and waits until it answers.
@@ -97,7 +94,7 @@ func Boot(t testing.TB, o Options) *Machine {
 			t.Logf("QEMU says:\n%s\nconsole:\n%s", &errOut, m.Console())
 		}
 	})
-	m.connectQMP(qmpAt)
+	m.monitor = m.openMonitor(qmpAt)
 	m.PlugUSB()
 	m.steer = m.dial(steerAt)
 	go m.listen()
@@ -155,6 +152,9 @@ func (m *Machine) dial(path string) net.Conn {
 
 // end has QEMU go, which closes the file of its sound.
 func (m *Machine) end(p *os.Process) {
+	if m.monitor != nil {
+		m.hasNotBarked("the test")
+	}
 	p.Signal(syscall.SIGTERM)
 	select {
 	case <-m.done:
@@ -166,8 +166,8 @@ func (m *Machine) end(p *os.Process) {
 	if m.steer != nil {
 		m.steer.Close()
 	}
-	if m.qmpWrite != nil {
-		m.qmpWrite.Close()
+	if m.monitor != nil {
+		m.monitor.conn.Close()
 	}
 }
 
@@ -232,6 +232,8 @@ func (m *Machine) Await(limit time.Duration, what string, answer <-chan steer.An
 		return a
 	case <-m.done:
 		m.t.Fatalf("board: %s: QEMU has ended", what)
+	case <-m.barked:
+		m.t.Fatalf("board: %s: %s", what, starved)
 	case <-ctx.Done():
 		m.t.Fatalf("board: no answer to %s within %s", what, limit)
 	}
@@ -265,34 +267,6 @@ func (m *Machine) Write(path, text string) {
 	m.t.Helper()
 	m.Do(time.Minute, steer.Request{Op: steer.Drive, Steps: []steer.Step{{Path: path, Data: []byte(text)}}})
 }
-
-// AwaitReset waits until the watchdog has reset the board, and until that answers again.
-func (m *Machine) AwaitReset(limit time.Duration) {
-	m.t.Helper()
-	boot := m.Read(bootID)
-	for end := time.Now().Add(limit); !slices.Contains(m.events, "WATCHDOG"); time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(end) {
-			m.t.Fatalf("board: the watchdog has not reset it within %s", limit)
-		}
-		m.Monitor("query-status", nil)
-	}
-	for end := time.Now().Add(limit); ; {
-		select {
-		case <-m.Ask(steer.Request{Op: steer.Ping}): // what is asked meanwhile may be lost
-			if m.Read(bootID) == boot {
-				m.t.Fatal("board: the watchdog has barked, and it is still the same boot")
-			}
-			return
-		case <-time.After(time.Second):
-		}
-		if time.Now().After(end) {
-			m.t.Fatalf("board: no answer within %s after its reset", limit)
-		}
-	}
-}
-
-// bootID is where the kernel tells of itself since when it runs: another one each time.
-const bootID = "/proc/sys/kernel/random/boot_id"
 
 // Line is the directory in sysfs of a line of the simulated chip, by its number: its file "pull" drives an input
 // ("pull-up", "pull-down"), its file "value" tells an output's level.
@@ -338,45 +312,4 @@ const USBCard = "usbcard"
 func (m *Machine) PlugUSB() {
 	m.t.Helper()
 	m.Monitor("device_add", map[string]any{"driver": "usb-audio", "id": USBCard, "audiodev": "speaker"})
-}
-
-// connectQMP opens QEMU's monitor.
-func (m *Machine) connectQMP(path string) {
-	m.t.Helper()
-	m.qmpWrite = m.dial(path)
-	m.qmp = json.NewDecoder(m.qmpWrite)
-	var greeting any
-	if err := m.qmp.Decode(&greeting); err != nil {
-		m.t.Fatal(err)
-	}
-	m.Monitor("qmp_capabilities", nil)
-}
-
-// Monitor has QEMU's monitor do something.
-func (m *Machine) Monitor(command string, arguments map[string]any) {
-	m.t.Helper()
-	b, err := json.Marshal(struct {
-		Execute   string         `json:"execute"`
-		Arguments map[string]any `json:"arguments,omitempty"`
-	}{command, arguments})
-	if err == nil {
-		_, err = m.qmpWrite.Write(b)
-	}
-	for err == nil {
-		var answer struct {
-			Event  string          `json:"event"`
-			Return json.RawMessage `json:"return"`
-			Error  *struct {
-				Desc string `json:"desc"`
-			} `json:"error"`
-		}
-		if err = m.qmp.Decode(&answer); answer.Error != nil {
-			m.t.Fatalf("QEMU's monitor: %s: %s", command, answer.Error.Desc)
-		}
-		if answer.Return != nil {
-			return
-		}
-		m.events = append(m.events, answer.Event)
-	}
-	m.t.Fatalf("QEMU's monitor: %s: %v", command, err)
 }

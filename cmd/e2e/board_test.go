@@ -26,6 +26,8 @@ const (
 	// boardPatience is for what an emulated board does: software plays the CPU, on a machine that may have other work.
 	boardPatience = time.Minute
 
+	debounce = 50 * time.Millisecond // of the button that bounces
+
 	boardHz = 700.0  // said by the board
 	farHz   = 1200.0 // said by the far end
 
@@ -93,7 +95,7 @@ processing = "off" # which would take a tone for noise
 	if err != nil {
 		t.Fatal(err)
 	}
-	wired := strings.NewReplacer("key = '1'", "line = '"+lines[callLine]+"'", "target = 'concierge'", "target = 'door2'").Replace(string(text))
+	wired := strings.NewReplacer("key = '1'", "line = '"+lines[callLine]+"'\ndebounce = '"+debounce.String()+"'", "target = 'concierge'", "target = 'door2'").Replace(string(text))
 	if err := os.WriteFile(b.config, []byte(wired), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -176,15 +178,19 @@ func (b *emulated) files(t *testing.T) {
 func (b *emulated) cards(t *testing.T) {
 	_, farHeard := b.lab.runDevice(t, "door2", farHz)
 	other := b.otherSide(t)
-	saying := b.Ask(steer.Request{Op: steer.Play, Path: other + "p", Data: sineBytes(boardHz, 20*time.Second)})
+	const saying = "tone"
+	b.Do(boardPatience, steer.Request{Op: steer.Play, Name: saying, Path: other + "p", Data: sineBytes(boardHz, time.Second)})
 	const placed = "msg=call state=new"
 	before := strings.Count(b.Console(), placed)
-	b.Do(boardPatience, steer.Request{Op: steer.Drive, Steps: bouncingPress(b.Line(callLine), 200*time.Millisecond)})
+	b.press(t, callLine, func() {
+		b.Run(boardPatience, "hangup", "--config", b.config) // where there is a call
+		before = strings.Count(b.Console(), placed)
+	})
 	b.sounds(t)
 	if n := strings.Count(b.Console(), placed) - before; n != 1 {
 		t.Errorf("one press placed %d calls", n)
 	}
-	t.Logf("resident memory in the call, not relayed: %.1f MB", float64(b.Resident("sidetone"))/1e6)
+	b.resident(t, "not relayed")
 
 	b.command("device", "--playback", loopback)
 	heard := b.Do(boardPatience, steer.Request{Op: steer.Record, Path: other + "c", For: 4 * time.Second}).Data
@@ -196,9 +202,20 @@ func (b *emulated) cards(t *testing.T) {
 		t.Errorf("the other side of the loopback lacks the far end's tone: %v", audiotest.Tones(last))
 	}
 	b.command("hangup")
+	b.Do(boardPatience, steer.Request{Op: steer.Stop, Name: saying})
 	eventually(t, boardPatience, "the far end's recording", func() bool { _, err := os.Stat(farHeard); return err == nil })
 	hears(t, farHeard, boardHz)
-	b.Await(2*boardPatience, "playing into the loopback", saying)
+}
+
+// resident holds what the firmware takes of the memory in a call to its budget.
+func (b *emulated) resident(t *testing.T, call string) {
+	t.Helper()
+	const most = 25e6
+	n := b.Resident("sidetone")
+	t.Logf("resident memory in the call, %s: %.1f MB", call, float64(n)/1e6)
+	if n > most {
+		t.Errorf("more than %.0f MB", most/1e6)
+	}
 }
 
 // sounds waits until the USB loudspeaker plays the far end's tone, whatever it played before.
@@ -218,7 +235,7 @@ func (b *emulated) bounces(t *testing.T) {
 	if bouncing := b.presses(t, 4); bouncing < 4 {
 		t.Errorf("the contact does not bounce: %d changes", bouncing)
 	}
-	if n := b.presses(t, 2, "--debounce", "20ms"); n != 2 {
+	if n := b.presses(t, 2, "--debounce", debounce.String()); n != 2 {
 		t.Errorf("one press made %d changes", n)
 	}
 }
@@ -231,54 +248,73 @@ func (b *emulated) presses(t *testing.T, least int, flags ...string) (n int) {
 	b.Do(boardPatience, steer.Request{Op: steer.Service, Name: "gpio", Argv: append(argv, fmt.Sprintf("%s:%d", steer.Chip, freeLine))})
 	seen := func() []string { return watched.FindAllString(b.Console()[before:], -1) }
 	eventually(t, boardPatience, "the line is watched", func() bool { return len(seen()) == 1 })
-	b.Do(boardPatience, steer.Request{Op: steer.Drive, Steps: bouncingPress(b.Line(freeLine), 200*time.Millisecond)})
-	eventually(t, boardPatience, "a press", func() bool { return len(seen())-1 >= least })
+	was := 1
+	b.press(t, freeLine, func() { was = len(seen()) })
+	eventually(t, boardPatience, "a press", func() bool { return len(seen())-was >= least })
 	time.Sleep(time.Second) // more may come
 	b.Do(boardPatience, steer.Request{Op: steer.Stop, Name: "gpio"})
 	t.Log(flags, strings.Join(seen(), " "))
-	return len(seen()) - 1
+	return len(seen()) - was
 }
 
 // watched is what `sidetone gpio` prints.
 var watched = regexp.MustCompile(`(?m)^(in)?active( after [^\s]+)?`)
 
-// bouncingPress are the steps that press a button for so long, with bounces of 5 ms when it closes and when it opens.
-func bouncingPress(line string, length time.Duration) (steps []steer.Step) {
-	const bounce = 500 * time.Microsecond
-	levels := [2]string{"pull-down", "pull-up"}
-	step := func(after time.Duration, level int) {
-		steps = append(steps, steer.Step{After: after, Path: line + "/pull", Data: []byte(levels[level])})
+// press presses a button for 200 ms, with bounces of 5 ms when it closes and when it opens. Other work of this machine may
+// hold the board up in the midst of one, for nearly as long as debouncing takes: then there may have been two presses, which
+// are undone, and it is done again.
+func (b *emulated) press(t *testing.T, line int, undo func()) {
+	t.Helper()
+	const bounce, most = 500 * time.Microsecond, debounce * 3 / 5
+	pull := b.Line(line) + "/pull"
+	var steps []steer.Step
+	step := func(after time.Duration, to string) {
+		steps = append(steps, steer.Step{After: after, Path: pull, Data: []byte(to)})
 	}
-	for _, closed := range []int{1, 0} {
-		for i := range 10 {
-			step(bounce, (closed+i)%2)
+	for _, to := range [][2]string{{"pull-up", "pull-down"}, {"pull-down", "pull-up"}} {
+		for range 5 {
+			step(bounce, to[0])
+			step(bounce, to[1])
 		}
-		step(bounce, closed)
-		if closed == 1 {
-			step(length, closed)
+		step(bounce, to[0])
+		if to[0] == "pull-up" {
+			step(200*time.Millisecond, to[0])
 		}
 	}
-	return steps
+	for range 20 {
+		late := b.Do(boardPatience, steer.Request{Op: steer.Drive, Steps: steps}).Late
+		if late <= most {
+			return
+		}
+		t.Logf("a bounce took %s more than it should have: once more", late)
+		time.Sleep(time.Second) // what came of it comes
+		undo()
+	}
+	t.Fatal("this machine is too busy for bounces of 5 ms")
 }
 
-// hotPlug takes the USB card away in a call, and gives it back, three times.
+// hotPlug takes the USB card away in a call, and gives it back, three times at least. The machine's other work can make it
+// take longer, hardly shorter: so the best counts.
 func (b *emulated) hotPlug(t *testing.T) {
+	const within = 2 * time.Second
 	b.lab.runDevice(t, "door2", farHz)
 	b.command("device", "--playback", usbCard)
 	b.command("dial", "--relay", "door2")
 	b.sounds(t)
-	t.Logf("resident memory in the call, relayed: %.1f MB", float64(b.Resident("sidetone"))/1e6)
-	for range 3 {
+	b.resident(t, "relayed")
+	best := time.Duration(math.MaxInt64)
+	for try := 0; try < 3 || best > within && try < 8; try++ {
 		b.Monitor("device_del", map[string]any{"id": boardtest.USBCard})
 		eventually(t, boardPatience, "the card is gone", func() bool { return !strings.Contains(b.Read("/proc/asound/cards"), "USB-Audio") })
 		b.PlugUSB()
 		seen := b.await("/proc/asound/cards", "USB-Audio")
 		plays := b.await("/proc/asound/Audio/pcm0p/sub0/status", "state: RUNNING")
 		t.Logf("the card plays %s after the kernel saw it", (plays - seen).Round(time.Millisecond))
-		if plays-seen > 20*time.Second { // ten times what it may take on a board
-			t.Error("that is too long")
-		}
+		best = min(best, plays-seen)
 		b.sounds(t)
+	}
+	if best > within {
+		t.Errorf("it never took %s", within)
 	}
 	b.command("hangup")
 }

@@ -34,7 +34,7 @@ const (
 
 const (
 	doorPulse = 500 * time.Millisecond
-	longPulse = 10 * time.Second // time enough to kill something in it, on a busy machine too
+	longPulse = 30 * time.Second // time enough to kill something in it, on a busy machine too
 	doorCode  = "4711"
 )
 
@@ -43,7 +43,7 @@ func wiring(codeFile string) string {
 	return fmt.Sprintf(`
 [board]
 watchdog = "/dev/watchdog"
-watchdog_timeout = "6s"
+watchdog_timeout = "12s" # fed each 4 s: a machine with other work holds the board up for longer than a board is
 
 [board.led]
 line = %q
@@ -134,14 +134,25 @@ func (b *emulated) await(path, text string) time.Duration {
 // level is what a line has now: "0" or "1".
 func (b *emulated) level(line int) string { return b.Read(b.Line(line) + "/value") }
 
-// shows waits until the lamp has shown a pattern since then: a whole period of one that blinks, the last 2 s of one that
-// does not.
-func (b *emulated) shows(t *testing.T, since time.Duration, p indicator.Pattern) {
-	t.Helper()
-	lit := p.Period * time.Duration(p.Duty) / 100
+// blinked gives the first whole period of a pattern that blinks among changes of the lamp: how long it was lit, of how long.
+func blinked(p indicator.Pattern, seen []change) (lit, period time.Duration, ok bool) {
+	wanted := p.Period * time.Duration(p.Duty) / 100
 	near := func(took, want time.Duration) bool {
 		return (took - want).Abs() <= max(p.Period/12, 30*time.Millisecond)
 	}
+	for i := range max(0, len(seen)-2) {
+		on, off, again := seen[i], seen[i+1], seen[i+2]
+		if lit, period = off.at-on.at, again.at-on.at; on.level == 1 && near(lit, wanted) && near(period-lit, p.Period-wanted) {
+			return lit, period, true
+		}
+	}
+	return 0, 0, false
+}
+
+// shows waits until the lamp has shown a pattern that stays, since then: a whole period of one that blinks, the last 2 s of
+// one that does not. What the machine's other work blurs comes again.
+func (b *emulated) shows(t *testing.T, since time.Duration, p indicator.Pattern) {
+	t.Helper()
 	var seen []change
 	defer func() {
 		if t.Failed() {
@@ -149,19 +160,17 @@ func (b *emulated) shows(t *testing.T, since time.Duration, p indicator.Pattern)
 		}
 	}()
 	eventually(t, boardPatience, "the lamp shows: "+p.String(), func() bool {
+		time.Sleep(200 * time.Millisecond) // the board has little time for being looked at
 		now := b.now()
 		seen = b.changes(t, ledLine, since)
 		if p.Period == 0 {
 			return len(seen) > 0 && seen[len(seen)-1].level == 1 && now-seen[len(seen)-1].at > 2*time.Second
 		}
-		for i := range max(0, len(seen)-2) {
-			on, off, again := seen[i], seen[i+1], seen[i+2]
-			if on.level == 1 && near(off.at-on.at, lit) && near(again.at-off.at, p.Period-lit) {
-				t.Logf("%s: lit for %s of %s", p, (off.at - on.at).Round(time.Millisecond), (again.at - on.at).Round(time.Millisecond))
-				return true
-			}
+		lit, period, ok := blinked(p, seen)
+		if ok {
+			t.Logf("%s: lit for %s of %s", p, lit.Round(time.Millisecond), period.Round(time.Millisecond))
 		}
-		return false
+		return ok
 	})
 }
 
@@ -190,7 +199,7 @@ func (b *emulated) codes(t *testing.T) {
 	b.command("dial", "door2")
 	b.sounds(t) // digits go by the way of the sound
 	best := time.Duration(math.MaxInt64)
-	for range 3 {
+	for try := 0; try < 3 || best > within && try < 8; try++ {
 		since := b.now()
 		do(t, b.lab.Devices["door2"], "dtmf", doorCode+"#")
 		var seen []change
@@ -296,6 +305,9 @@ func (b *emulated) answers(t *testing.T) {
 	b.keeper(t)
 }
 
+// holdTime is how long the button is held for a reset, the last 5 s of it counted down.
+const holdTime = 10 * time.Second
+
 // resets holds the button for a reset, too shortly first. Then the platform does not answer for a while.
 func (b *emulated) resets(t *testing.T) {
 	b.command("volume", "talk", "60")
@@ -303,45 +315,86 @@ func (b *emulated) resets(t *testing.T) {
 	knows := func() bool {
 		return len(b.Do(boardPatience, steer.Request{Op: steer.Glob, Path: learnt}).Paths) == 1
 	}
-	pid := func() int { return b.Do(boardPatience, steer.Request{Op: steer.PID, Name: "sidetone"}).Code }
-	hold := func(length time.Duration, told string) (since time.Duration) {
-		before := len(b.Console())
-		since = b.now()
-		pull := b.Line(resetLine) + "/pull"
-		b.Do(boardPatience, steer.Request{Op: steer.Drive, Steps: []steer.Step{{Path: pull, Data: []byte("pull-up")}, {After: length, Path: pull, Data: []byte("pull-down")}}})
-		eventually(t, boardPatience, told, func() bool { return strings.Contains(b.Console()[before:], "gesture="+told) })
-		return since
-	}
-	device := pid()
+	device := b.Do(boardPatience, steer.Request{Op: steer.PID, Name: "sidetone"}).Code
 	if !knows() {
 		t.Fatalf("there is no %s", learnt)
 	}
-	since := hold(7*time.Second, "kept")
-	for _, left := range []time.Duration{5, 4} {
-		b.shows(t, since, indicator.For(indicator.State{Reset: indicator.Reset{Held: true, Left: left * time.Second}}))
-	}
+	b.countsDown(t)
 	b.shows(t, b.now(), indicator.For(indicator.State{}))
-	if !knows() || pid() != device {
+	if again := b.Do(boardPatience, steer.Request{Op: steer.PID, Name: "sidetone"}).Code; !knows() || again != device {
 		t.Error("let go before the end of the count-down, it was reset")
 	}
 
-	since = hold(12*time.Second, "hold")
-	b.lab.proc.cmd.Process.Signal(syscall.SIGSTOP)
-	b.gone(t, device)
-	if knows() {
-		t.Error("after a reset it knows what it has learnt")
-	}
-	for left := 5 * time.Second; left >= 0; left -= time.Second {
-		b.shows(t, since, indicator.For(indicator.State{Reset: indicator.Reset{Held: true, Left: left}}))
-	}
-	b.shows(t, b.now(), indicator.For(indicator.State{NotRegistered: true}))
-	b.lab.proc.cmd.Process.Signal(syscall.SIGCONT)
+	since := b.hold(t, holdTime+2*time.Second, "hold")
+	b.lab.freeze(t, func() {
+		b.gone(t, device)
+		if knows() {
+			t.Error("after a reset it knows what it has learnt")
+		}
+		letGo := indicator.For(indicator.State{Reset: indicator.Reset{Held: true}})
+		if _, _, ok := blinked(letGo, b.changes(t, ledLine, since)); !ok {
+			t.Errorf("the lamp has not shown: %s: %v", letGo, b.changes(t, ledLine, since))
+		}
+		b.shows(t, b.now(), indicator.For(indicator.State{NotRegistered: true}))
+	})
 	b.answers(t)
 	b.shows(t, b.now(), indicator.For(indicator.State{}))
 }
 
-// hangs has the device's main loop hang, at a file that it cannot write.
+// countsDown holds the button for nearly long enough, and looks at the lamp in each second of the count-down. A second has
+// few periods: where this machine's other work blurs them, the button is held again.
+func (b *emulated) countsDown(t *testing.T) {
+	const late = 300 * time.Millisecond
+	unseen := []time.Duration{5, 4, 3, 2, 1}
+	for range 6 {
+		begin := b.hold(t, holdTime-late, "kept")
+		seen := b.changes(t, ledLine, begin)
+		unseen = slices.DeleteFunc(unseen, func(left time.Duration) bool {
+			p := indicator.For(indicator.State{Reset: indicator.Reset{Held: true, Left: left * time.Second}})
+			from := begin + holdTime - left*time.Second
+			lit, period, ok := blinked(p, slices.DeleteFunc(slices.Clone(seen), func(c change) bool {
+				return c.at < from || c.at > from+time.Second+late
+			}))
+			if ok {
+				t.Logf("%s: lit for %s of %s", p, lit.Round(time.Millisecond), period.Round(time.Millisecond))
+			}
+			return ok
+		})
+		if len(unseen) == 0 {
+			return
+		}
+		t.Logf("not seen in the seconds %v of the count-down: %v", unseen, seen)
+	}
+	t.Errorf("of the count-down the lamp does not show the seconds %v", unseen)
+}
+
+// hold presses the button for a reset for so long, and waits for what the device makes of it. It gives when it was pressed.
+func (b *emulated) hold(t *testing.T, length time.Duration, gesture string) (pressed time.Duration) {
+	t.Helper()
+	before := len(b.Console())
+	pull := b.Line(resetLine) + "/pull"
+	a := b.Do(boardPatience, steer.Request{Op: steer.Drive, Steps: []steer.Step{
+		{Path: pull, Data: []byte("pull-up")}, {After: length, Path: pull, Data: []byte("pull-down")}}})
+	eventually(t, boardPatience, gesture, func() bool { return strings.Contains(b.Console()[before:], "gesture="+gesture) })
+	return a.At
+}
+
+// freeze has the lab answer nobody while f runs. It goes on however f ends: a program that is stopped does not even end.
+func (l *lab) freeze(t *testing.T, f func()) {
+	t.Helper()
+	send := func(s syscall.Signal) {
+		if err := l.proc.cmd.Process.Signal(s); err != nil {
+			t.Error(err)
+		}
+	}
+	send(syscall.SIGSTOP)
+	defer send(syscall.SIGCONT)
+	f()
+}
+
+// hangs has the device's main loop hang, at a file that it cannot write. The board that comes back knows why it was reset.
 func (b *emulated) hangs(t *testing.T) {
+	fleet := b.lab.subscribe(t, "door1")
 	b.Do(boardPatience, steer.Request{Op: steer.Fifo, Path: filepath.Join(b.lab.dir, "devices", "door1", "state", "door-audit.jsonl")})
 	b.Ask(steer.Request{Op: steer.Run, Argv: []string{boardtest.Program, "door", "--config", b.config, "open", "yard"}}) // nobody answers that
 	begin := time.Now()
@@ -349,6 +402,11 @@ func (b *emulated) hangs(t *testing.T) {
 	t.Logf("the board was reset, and its kernel ran again, %s after the main loop hung", time.Since(begin).Round(100*time.Millisecond))
 	b.base = -1
 	b.answers(t)
+	const why = `"last_reset":"watchdog"`
+	if s := b.command("status", "--json"); !strings.Contains(s, why) {
+		t.Errorf("the status lacks %s: %s", why, s)
+	}
+	fleet.await(t, "up/birth", func(payload []byte) bool { return strings.Contains(string(payload), why) })
 	for line, rest := range locked {
 		if b.level(line) != rest {
 			t.Errorf("%s is open", lines[line])

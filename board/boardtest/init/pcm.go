@@ -17,7 +17,6 @@ import (
 const (
 	ioctlHwParams = 0xc2604111
 	ioctlPrepare  = 0x4140
-	ioctlDrain    = 0x4144
 	ioctlWriteI   = 0x40184150
 	ioctlReadI    = 0x80184151
 
@@ -106,23 +105,6 @@ func transfer(f *os.File, request uint, samples []int16) error {
 		}
 	}
 	return nil
-}
-
-// play plays s16 samples to their end.
-func play(path string, data []byte) error {
-	f, err := openPCM(path, os.O_WRONLY)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	samples := make([]int16, len(data)/2)
-	if _, err := binary.Decode(data, binary.LittleEndian, samples); err != nil {
-		return err
-	}
-	if err := transfer(f, ioctlWriteI, samples); err != nil {
-		return err
-	}
-	return ioctl(int(f.Fd()), ioctlDrain, nil)
 }
 
 // record gives what comes in within so long.

@@ -4,11 +4,13 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -64,6 +66,38 @@ func (s *services) start(name string, argv []string) {
 	}()
 }
 
+// play plays s16 samples under that name, over and over.
+func (s *services) play(name, path string, data []byte) error {
+	samples := make([]int16, len(data)/2)
+	if _, err := binary.Decode(data, binary.LittleEndian, samples); err != nil {
+		return err
+	}
+	pcm, err := openPCM(path, os.O_WRONLY)
+	if err != nil {
+		return err
+	}
+	v := &service{done: make(chan struct{})}
+	s.mu.Lock()
+	s.running[name] = v
+	s.mu.Unlock()
+	stopped := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return v.stopped
+	}
+	go func() {
+		defer close(v.done)
+		defer pcm.Close()
+		for !stopped() {
+			if err := transfer(pcm, ioctlWriteI, samples); err != nil {
+				fmt.Printf("init: playing %s: %v\n", name, err)
+				return
+			}
+		}
+	}()
+	return nil
+}
+
 // signal sends a signal to the process of a service, and gives its number.
 func (s *services) signal(name string, sig syscall.Signal) (pid int, err error) {
 	s.mu.Lock()
@@ -116,13 +150,13 @@ func (s *services) do(q steer.Request) (a steer.Answer, err error) {
 	case steer.Read:
 		a.Data, err = os.ReadFile(q.Path)
 	case steer.Drive:
-		err = drive(q.Steps)
+		a.At, a.Late, err = drive(q.Steps)
 	case steer.Mkdir:
 		err = os.MkdirAll(q.Path, 0o755)
 	case steer.Glob:
 		a.Paths, err = filepath.Glob(q.Path)
 	case steer.Play:
-		err = play(q.Path, q.Data)
+		err = s.play(q.Name, q.Path, q.Data)
 	case steer.Record:
 		a.Data, err = record(q.Path, q.For)
 	case steer.PowerOff:
@@ -155,9 +189,7 @@ func await(path string, text []byte, limit time.Duration) (time.Duration, error)
 	for end := time.Now().Add(limit); ; time.Sleep(time.Millisecond) {
 		b, err := os.ReadFile(path)
 		if err == nil && bytes.Contains(b, text) {
-			var now unix.Timespec
-			err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
-			return time.Duration(now.Nano()), err
+			return monotonic()
 		}
 		if time.Now().After(end) {
 			return 0, fmt.Errorf("%s does not hold %q after %s: %w", path, text, limit, err)
@@ -165,20 +197,47 @@ func await(path string, text []byte, limit time.Duration) (time.Duration, error)
 	}
 }
 
-// drive does the steps in time, counted from the first: what a step takes does not delay those after it.
-func drive(steps []steer.Step) error {
-	at := time.Now()
+// monotonic is the time by the clock that the kernel stamps edges and traces with.
+func monotonic() (time.Duration, error) {
+	var now unix.Timespec
+	err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+	return time.Duration(now.Nano()), err
+}
+
+// drive does the steps in time, counted from the first, and says by how much the worst of them came late: what a step
+// takes does not delay those after it, and nothing on the board comes before it.
+func drive(steps []steer.Step) (at, late time.Duration, err error) {
+	runtime.LockOSThread() // for good: the thread ends with the goroutine
+	err = unix.SchedSetAttr(0, &unix.SchedAttr{Policy: unix.SCHED_FIFO, Priority: 1}, 0)
+	if err != nil {
+		return 0, 0, fmt.Errorf("real-time priority: %w", err)
+	}
+	if at, err = monotonic(); err != nil {
+		return 0, 0, err
+	}
+	due := at
 	for _, step := range steps {
-		at = at.Add(step.After)
-		time.Sleep(time.Until(at))
+		due += step.After
+		until := unix.NsecToTimespec(int64(due))
+		for err = unix.EINTR; err == unix.EINTR; {
+			err = unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &until, nil)
+		}
+		if err != nil {
+			return 0, 0, err
+		}
 		f, err := os.OpenFile(step.Path, os.O_WRONLY|os.O_CREATE, 0o644)
 		if err != nil {
-			return err
+			return 0, 0, err
 		}
 		_, err = f.Write(step.Data)
 		if err := errors.Join(err, f.Close()); err != nil {
-			return err
+			return 0, 0, err
 		}
+		now, err := monotonic()
+		if err != nil {
+			return 0, 0, err
+		}
+		late = max(late, now-due)
 	}
-	return nil
+	return at, late, nil
 }

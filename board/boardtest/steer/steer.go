@@ -40,17 +40,17 @@ const (
 	Ping     = "ping"     // nothing
 	Run      = "run"      // Argv to its end: Stdout, Stderr, Code
 	Service  = "service"  // Argv under Name from now on: it is started again whenever it ends
-	Stop     = "stop"     // the service Name ends and stays away
+	Stop     = "stop"     // the service Name, or what is played under that name, ends and stays away
 	Signal   = "signal"   // the service Name gets Signal
 	Kill     = "kill"     // the process PID gets Signal
 	PID      = "pid"      // of the service Name: Code
 	Read     = "read"     // the file Path: Data
 	Await    = "await"    // until the file Path, which may not be there yet, holds Data, for For at most: At
 	Fifo     = "fifo"     // Path becomes a named pipe: whoever opens it to write hangs, as at a dead disk
-	Drive    = "drive"    // Steps, one after the other
+	Drive    = "drive"    // Steps, one after the other: At of the first, and Late
 	Mkdir    = "mkdir"    // Path
 	Glob     = "glob"     // the pattern Path: Paths
-	Play     = "play"     // Data, s16 mono at 48 kHz, into the ALSA device Path until it is played
+	Play     = "play"     // Data, s16 mono at 48 kHz, into the ALSA device Path, over and over until Name is stopped
 	Record   = "record"   // from the ALSA device Path for For: Data, s16 mono at 48 kHz
 	PowerOff = "poweroff" // no answer
 )
@@ -86,5 +86,6 @@ type Answer struct {
 	Data   []byte   `json:"data,omitempty"`
 	Paths  []string `json:"paths,omitempty"`
 
-	At time.Duration `json:"at,omitempty"` // by CLOCK_MONOTONIC
+	At   time.Duration `json:"at,omitempty"`   // by CLOCK_MONOTONIC
+	Late time.Duration `json:"late,omitempty"` // of the step that came latest, after its time
 }
