@@ -71,7 +71,7 @@ var narrow = map[string][]string{
 
 // service is what only the lab and the tests may contain.
 var service = []string{
-	module + "rtc/gateway", module + "provisioning/broker", module + "ota/release", module + "cmd/sidetone-lab", module + "cmd/sidetone-bench", module + "cmd/sidetonectl",
+	module + "rtc/gateway", module + "provisioning/broker", module + "ota/release", module + "ota/rollout", module + "cmd/sidetone-lab", module + "cmd/sidetone-bench", module + "cmd/sidetonectl",
 	"github.com/mochi-mqtt", "gonum.org/v1/plot", "testing", "net/http/pprof",
 }
 

@@ -70,6 +70,9 @@ type Limits struct {
 // DefaultLimits serve where nothing else is said.
 var DefaultLimits = Limits{Tries: 3, Starts: 3, Transitions: 100}
 
+// NotAgain stands in State.Reason between a version that was offered once more and why it failed.
+const NotAgain = " is not tried again: "
+
 // Step gives the state after in, and what to do once that is on disk. An input that has no place in a phase changes
 // nothing: it tells of something that was overtaken.
 func (l Limits) Step(s State, in Input) (State, []Action) {
@@ -169,7 +172,7 @@ func (l Limits) checking(s State, in Input) (State, []Action) {
 	switch in.Kind {
 	case OnFound:
 		if v, is := s.Condemned[in.Release.Version]; is && in.Release.Serial <= v.Serial && !s.Forced {
-			s.Phase, s.Reason = Idle, in.Release.Version+" is not tried again: "+v.Reason
+			s.Phase, s.Reason = Idle, in.Release.Version+NotAgain+v.Reason
 			return s, nil
 		}
 		if in.Release.SHA256 != s.Release.SHA256 || s.Forced {
