@@ -34,9 +34,11 @@ var phases = []Phase{Idle, Checking, Downloading, Verifying, Writing, Ready, Wai
 // Release names one image for this board, as its verified metadata does.
 type Release struct {
 	Version string `json:"version"`
-	Serial  int64  `json:"serial"` // version of the metadata that told of it: it only ever grows
-	SHA256  string `json:"sha256"` // of the whole image, hex
-	Size    int64  `json:"size"`   // bytes
+	Serial  int64  `json:"serial"`            // version of the metadata that told of it: it only ever grows
+	SHA256  string `json:"sha256"`            // of the whole image, hex
+	Size    int64  `json:"size"`              // bytes
+	Summary string `json:"summary,omitempty"` // for people, a line
+	URL     string `json:"url,omitempty"`     // where people read more
 }
 
 // Verdict is why a version is not tried again.

@@ -83,6 +83,9 @@ func (s State) Kept(c *Config, now time.Time) Kept {
 	return k
 }
 
+// Open tells whether the door stands open, or a relay unlocks it or is about to.
+func (s State) Open() bool { return s.open || len(s.on) > 0 || len(s.waiting) > 0 }
+
 // Blocked tells whether tampering keeps everything shut.
 func (s State) Blocked() bool { return s.blocked }
 

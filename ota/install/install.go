@@ -79,7 +79,8 @@ func (i *Installer) Check(ctx context.Context, forced bool) (*ota.Release, error
 		return nil, nil
 	}
 	i.targets = targets
-	return &ota.Release{Version: targets.Release, Serial: targets.Version, SHA256: hex.EncodeToString(targets.Image.SHA256), Size: targets.Image.Size}, nil
+	return &ota.Release{Version: targets.Release, Serial: targets.Version, SHA256: hex.EncodeToString(targets.Image.SHA256), Size: targets.Image.Size,
+		Summary: targets.Summary, URL: targets.URL}, nil
 }
 
 // image is what the last Check has verified, if it is the release.

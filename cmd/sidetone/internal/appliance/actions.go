@@ -21,6 +21,7 @@ const hangupGrace = 3 * time.Second
 func (a *Appliance) Status(ctx context.Context) control.Status {
 	d := a.sound.device.Load()
 	s := control.Status{
+		Update: a.updateState(),
 		Device: a.cfg.Device.Name, Fleet: a.cfg.Device.Fleet, Version: a.opt.Version, Started: a.started,
 		MQTT: "none", Sound: d.capture + " / " + d.playback, SoundDevice: a.sound.counts.read(),
 		LastReset: a.resetReason(),

@@ -20,6 +20,7 @@ import (
 	"sidetone/board/indicator"
 	"sidetone/board/watchdog"
 	"sidetone/cmd/sidetone/internal/control"
+	"sidetone/cmd/sidetone/internal/update"
 	"sidetone/provisioning/config"
 	"sidetone/provisioning/fleet"
 	"sidetone/provisioning/identity"
@@ -75,6 +76,10 @@ type Appliance struct {
 	manager  *watchdog.Notifier // nil: no service manager started us
 	door     *doorway           // nil: it has none
 
+	updates    *update.Updater // nil: no repository is set
+	updated    chan struct{}   // they have come further
+	toldUpdate string          // of the last event; the updater's goroutine has it
+
 	commands sync.WaitGroup
 
 	// in
@@ -86,6 +91,8 @@ type Appliance struct {
 
 	reset     sync.Once
 	resetting chan struct{} // closed when the device is to end and to forget
+
+	restarts chan func() error // ends Run; what it gets is done last of all
 }
 
 // New builds the parts; nothing is opened but files.
@@ -95,6 +102,7 @@ func New(opt Options) (*Appliance, error) {
 		opt: opt, cfg: cfg, started: time.Now(),
 		requests: make(chan func()),
 		ended:    make(chan struct{}), resetting: make(chan struct{}),
+		updated: make(chan struct{}, 1), restarts: make(chan func() error, 1),
 		view: view{calls: map[string]call.Info{}, samples: map[string]int{}},
 	}
 	a.log = slog.New(callLog{next: opt.Logger.Handler(), write: a.writeLog})
@@ -108,7 +116,7 @@ func New(opt Options) (*Appliance, error) {
 		return nil, fmt.Errorf("line.%w", err)
 	}
 	a.clock = identity.NewClock(opt.Built)
-	a.clock.Certificates(cfg.Line.CAFile, cfg.Line.ClientCertFile, cfg.ICE.CAFile, cfg.MQTT.CAFile)
+	a.clock.Certificates(cfg.Line.CAFile, cfg.Line.ClientCertFile, cfg.ICE.CAFile, cfg.MQTT.CAFile, cfg.Update.CAFile)
 	if cfg.Assistant.TargetID == "" {
 		a.identity, err = identity.New(identity.Config{
 			Line: cfg.Line, StateDir: cfg.Device.StateDir, Roots: lineRoots, Clock: a.clock, Warn: a.warn, Logger: a.log,
@@ -144,6 +152,9 @@ func New(opt Options) (*Appliance, error) {
 		a.log.Warn("the volumes that were set are lost; those of the config count", "err", err)
 	}
 	if err := a.newDoor(); err != nil {
+		return nil, err
+	}
+	if err := a.newUpdates(); err != nil {
 		return nil, err
 	}
 	a.sound = newSound(soundDeviceOf(cfg.Audio.Capture, cfg.Audio.Playback), a.log)
@@ -189,7 +200,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	}
 	// The parts outlive ctx, each until its turn in the shutdown.
 	base := context.WithoutCancel(ctx)
-	var uploads, calls, line, login, network, broker, amplifier, sound, keys, local, buttons, lamp, relays, inputs, guard, doctor part
+	var uploads, calls, line, login, network, broker, amplifier, sound, keys, local, buttons, lamp, relays, inputs, guard, doctor, updates part
 	uploads.start(base, a.outbox.run)
 	calls.start(base, func(ctx context.Context) { a.calls.Run(ctx) })
 	line.start(base, func(ctx context.Context) { a.line.Run(ctx) })
@@ -230,17 +241,24 @@ func (a *Appliance) Run(ctx context.Context) error {
 		dog = a.newWatchdog(nil)
 		guard.start(base, dog.Run)
 		doctor.start(base, a.watchHealth)
+		if a.updates != nil {
+			updates.start(base, a.updates.Run)
+		}
 		a.manager.Tell("READY=1")
 	}
 
+	var after func() error // what is done last of all
 	select {
 	case <-ctx.Done():
 		a.log.Info("shutting down")
+	case after = <-a.restarts:
+		a.log.Info("shutting down, to be started again by an update")
 	case <-a.resetting:
 		a.log.Warn("a button was held: the device forgets what it has learnt, and ends to be started again")
 	}
 	a.manager.Tell("STOPPING=1")
 	guard.stop() // what follows must end before the board resets
+	updates.stop()
 	doctor.stop()
 	buttons.stop()
 	keys.stop()
@@ -278,8 +296,11 @@ func (a *Appliance) Run(ctx context.Context) error {
 	case <-a.resetting:
 		return forget(a.cfg.Device.StateDir)
 	default:
-		return nil
 	}
+	if after != nil {
+		return after()
+	}
+	return nil
 }
 
 // Bounds of the last steps. A device is restarted by people and by watchdogs: both want it gone within a second.

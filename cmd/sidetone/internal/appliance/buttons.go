@@ -67,8 +67,10 @@ func (a *Appliance) watchButtons(ctx context.Context) {
 		case c := <-contacts:
 			switch c.news {
 			case contactFound:
+				a.watched(ctx, c.button, true)
 				buttons[c.button] = gesture.New(gesturesOf(a.cfg.Buttons[c.button], c.bounces), c.active, c.at)
 			case contactLost:
+				a.watched(ctx, c.button, false)
 				delete(buttons, c.button)
 				a.countDown(ctx, indicator.Reset{})
 			default:
@@ -80,6 +82,16 @@ func (a *Appliance) watchButtons(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// watched notes whether a button's line is open.
+func (a *Appliance) watched(ctx context.Context, button int, is bool) {
+	_ = a.do(ctx, func() {
+		if a.view.watched == nil {
+			a.view.watched = map[string]bool{}
+		}
+		a.view.watched[a.cfg.Buttons[button].Name] = is
+	})
 }
 
 // nextGesture gives a channel for when time alone makes a gesture; nil when none is due.

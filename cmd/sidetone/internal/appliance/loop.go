@@ -32,6 +32,7 @@ type view struct {
 	offline bool            // the device has no address
 
 	stuck    map[string]bool // buttons
+	watched  map[string]bool // buttons whose line is
 	stalls   uint64          // of the sound device, when it was looked at last
 	examined health.State
 	health   []health.Active // what is wrong
@@ -89,6 +90,7 @@ func (a *Appliance) loop(ctx context.Context) {
 		case <-a.view.prompt.over():
 		case <-a.door.due():
 			a.atDoor(door.Input{Kind: door.Tick})
+		case <-a.updated:
 		case now := <-a.view.due():
 			a.later(ctx, a.hunted(hunt.Input{Kind: hunt.Tick, Time: now}))
 		}
@@ -218,6 +220,7 @@ func (a *Appliance) show() {
 		Reset:         a.view.reset,
 	}
 	calls := a.view.live()
+	s.Updating = a.updating(calls)
 	signs := call.SignsOf(a.litFor(calls)...)
 	s.Ringing, s.Talking = signs.Calling && !signs.Talking, signs.Talking
 	s.Muted = slices.ContainsFunc(calls, func(c call.Info) bool { return c.Muted && c.State < call.Hangup })

@@ -58,6 +58,8 @@ func init() { // not above: the sub-commands use tool
 		{Name: "tool-result", Args: "--config F ID OUTPUT", About: "give the AI assistant what the tool call of that id gave", Run: toolResult.run},
 		{Name: "watch", Args: "--config F", About: "print what happens on the running device, an event a line as JSON", Run: watch},
 		{Name: "status", Args: "--config F [--json]", About: "what the running device is doing", Run: status},
+		{Name: "update", Args: "[status|check|force|defer 2h|cancel] --config F [--json]", About: "new firmware of the running device: how far it is, look for it, install it now, put its restart off, give it up; exit code 4 while one is on its way, 5 when the last one did not stay", Run: update},
+		{Name: "start", Args: "--slots DIR ARGS", About: "for the service manager, with update.boot = \"binary\": start the version that is current, or the one before it when that does not stay up", Run: startCurrent},
 		{Name: "doctor", Args: "--config F [--json]", About: "what is wrong with the device and what to do, also while it does not run; exit code 1 when something is", Run: doctor},
 		{Name: "gpio", Args: "[--active-low] [--bias BIAS] [--debounce 10ms] [LINE]", About: "list the board's GPIO lines, or print what happens to one", Run: gpioCommand},
 		{Name: "config", Args: "check --config F", About: "check a config file; `config default` prints the commented reference", Run: configCommand},

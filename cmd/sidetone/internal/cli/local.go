@@ -215,6 +215,9 @@ func status(ctx context.Context, e subcommand.Env, args []string) int {
 	if s.LastReset != "" {
 		fmt.Fprintf(e.Out, "reset    the board was reset before this start of it: %s\n", s.LastReset)
 	}
+	if s.Update != nil {
+		fmt.Fprintf(e.Out, "update   %s\n", s.Update)
+	}
 	for _, c := range s.Calls {
 		fmt.Fprintf(e.Out, "call     %s %s %s (%s)\n", c.State, c.Direction, cmp.Or(c.Destination, c.RemoteName, c.RemoteID), c.ID)
 	}

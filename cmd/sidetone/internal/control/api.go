@@ -17,7 +17,7 @@ import (
 
 // Event is one thing that happened, as it goes to `sidetone call --json` and to every other watcher.
 type Event struct {
-	// Event is "health", whose Name is the code of what is wrong, "door", whose Door says what, "state", "warning" (of a call, the line or the sound device), "call_error" (the call may go on),
+	// Event is "update", whose Update says how far new firmware has come, "health", whose Name is the code of what is wrong, "door", whose Door says what, "state", "warning" (of a call, the line or the sound device), "call_error" (the call may go on),
 	// "device_error" (the sound device does not open, and is tried again), "stats", "dtmf", "report", "line", "error" (no call was placed), "assistant", "button", or "media", whose Name says what happened first:
 	// connected, first_packet_sent, first_packet_received, first_sound_played. When the sound of a call
 	// moves to another session, as at a re-attach, the first three come again, and first_packet_received has GapMs.
@@ -41,6 +41,7 @@ type Event struct {
 	Stats     *quality.Frame  `json:"stats,omitempty"`
 	Report    *quality.Report `json:"report,omitempty"`
 	Door      *door.Record    `json:"door,omitempty"`
+	Update    *Update         `json:"update,omitempty"`
 	// Assistant is what the AI assistant says in writing, and the tools that it asks for: the params of ai_conversation.
 	Assistant json.RawMessage `json:"assistant,omitempty"`
 }
@@ -63,6 +64,7 @@ type Status struct {
 	Sound     string            `json:"sound"`                // what captures and plays
 	Health    []health.Active   `json:"health,omitempty"`     // what is wrong
 	LastReset string            `json:"last_reset,omitempty"` // why the board was reset, as its watchdog's driver knows
+	Update    *Update           `json:"update,omitempty"`     // nil: there are none
 
 	SoundDevice quality.SoundDevice `json:"sound_device"` // what went wrong with it since the start
 }
@@ -95,6 +97,8 @@ type Device interface {
 	// Volume sets how loud sounds of a role are (ring, talk or prompt), over restarts, too, and gives all volumes; without
 	// percent it changes nothing.
 	Volume(ctx context.Context, role string, percent *int) (Volumes, error)
+	// Update looks for new firmware, has it installed now, defers its restart until a time, or gives it up.
+	Update(ctx context.Context, act UpdateAct, until time.Time) error
 	// Say and ToolResult write to the AI assistant to which the line is logged in.
 	Say(ctx context.Context, text string, images []string) error
 	ToolResult(ctx context.Context, toolCallID, output string) error

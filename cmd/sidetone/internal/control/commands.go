@@ -118,6 +118,11 @@ type Volumes struct {
 	Prompt int `json:"prompt"`
 }
 
+// DeferRequest puts off the restart that an update needs.
+type DeferRequest struct {
+	Seconds float64 `json:"seconds"` // from now on; 0: not any longer
+}
+
 // SayRequest writes to the assistant, with pictures if any: URLs, also data: URLs.
 type SayRequest struct {
 	Text   string   `json:"text"`
@@ -176,11 +181,22 @@ var commands = slices.Concat(acts(), []command{
 	gives("volume", func(ctx context.Context, d Device, q VolumeRequest) (any, error) {
 		return d.Volume(ctx, q.Role, q.Percent)
 	}),
+	update(UpdateCheck), update(UpdateForce), update(UpdateCancel),
+	does("update-defer", func(ctx context.Context, d Device, q DeferRequest) error {
+		if q.Seconds < 0 || q.Seconds > maxDefer.Seconds() {
+			return fmt.Errorf("%w: seconds must be from 0 to %.0f", ErrRequest, maxDefer.Seconds())
+		}
+		return d.Update(ctx, UpdateDefer, time.Now().Add(time.Duration(q.Seconds*float64(time.Second))))
+	}),
 	does("say", func(ctx context.Context, d Device, q SayRequest) error { return d.Say(ctx, q.Text, q.Images) }),
 	does("tool-result", func(ctx context.Context, d Device, q ToolResultRequest) error {
 		return d.ToolResult(ctx, q.ToolCallID, q.Output)
 	}),
 })
+
+func update(act UpdateAct) command {
+	return does("update-"+string(act), func(ctx context.Context, d Device, _ struct{}) error { return d.Update(ctx, act, time.Time{}) })
+}
 
 func acts() []command {
 	var all []command

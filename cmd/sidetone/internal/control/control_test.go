@@ -63,6 +63,13 @@ func (d *device) ToolResult(_ context.Context, id, output string) error {
 	return d.note("tool-result", id, output)
 }
 
+func (d *device) Update(_ context.Context, act UpdateAct, until time.Time) error {
+	if act != UpdateDefer {
+		return d.note("update", act)
+	}
+	return d.note("update", act, time.Until(until).Round(time.Minute))
+}
+
 func (d *device) Watch(ctx context.Context, each func(Event) error) error {
 	for _, e := range d.events {
 		if err := each(e); err != nil {
@@ -121,12 +128,16 @@ var requests = map[string]struct {
 			Destination: "+15550100", Relay: true, CallerName: "Lobby", CallerNumber: "+15550199",
 			Headers: []call.Header{{Name: "X-Site", Value: "a"}}, ClientState: "s", Muted: true, Codecs: []string{"pcmu", "opus"},
 		}}},
-	"dtmf":        {`{"call_id":"c","digits":"1w2"}`, []any{"dtmf", "c", "1w2"}},
-	"transfer":    {`{"call_id":"c","destination":"door2"}`, []any{"transfer", "c", "door2"}},
-	"device":      {`{"capture":"null","playback":"auto"}`, []any{"device", "null", "auto"}},
-	"volume":      {`{"role":"ring","percent":40}`, []any{"volume", "ring", 40}},
-	"say":         {`{"text":"hello","images":["data:,"]}`, []any{"say", "hello", []string{"data:,"}}},
-	"tool-result": {`{"tool_call_id":"t","output":"{}"}`, []any{"tool-result", "t", "{}"}},
+	"dtmf":          {`{"call_id":"c","digits":"1w2"}`, []any{"dtmf", "c", "1w2"}},
+	"transfer":      {`{"call_id":"c","destination":"door2"}`, []any{"transfer", "c", "door2"}},
+	"device":        {`{"capture":"null","playback":"auto"}`, []any{"device", "null", "auto"}},
+	"volume":        {`{"role":"ring","percent":40}`, []any{"volume", "ring", 40}},
+	"say":           {`{"text":"hello","images":["data:,"]}`, []any{"say", "hello", []string{"data:,"}}},
+	"tool-result":   {`{"tool_call_id":"t","output":"{}"}`, []any{"tool-result", "t", "{}"}},
+	"update-check":  {`{}`, []any{"update", UpdateCheck}},
+	"update-force":  {``, []any{"update", UpdateForce}},
+	"update-cancel": {`{}`, []any{"update", UpdateCancel}},
+	"update-defer":  {`{"seconds":7200}`, []any{"update", UpdateDefer, 2 * time.Hour}},
 	"answer": {`{"call_id":"c","headers":[{"name":"X-Door","value":"yard"}]}`,
 		[]any{"answer", "c", []call.Header{{Name: "X-Door", Value: "yard"}}}},
 	"reject":      {`{"call_id":"c"}`, []any{"reject", "c"}},
