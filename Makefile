@@ -96,7 +96,7 @@ test: test-deps ## format, vet, all tests, each fuzz target for FUZZTIME, the pu
 	GOARCH=386 CGO_ENABLED=0 go test $(TESTFLAGS) $(pure)
 	@$(MAKE) --no-print-directory fuzz
 
-test-long: test-deps ## what takes long (two hours): calls of 15 minutes over coturn, a million random calls, the protocol spoilt bit by bit
+test-long: test-deps ## what takes long (three hours): 100000 power cuts of updates, calls of 15 minutes over coturn, a million random calls, the protocol spoilt bit by bit
 	$(longenv) SIDETONE_LONG=1 go test -count=1 -p 1 -v -timeout 120m $(TESTFLAGS) $(long)
 
 # cmd/e2e runs programs that are built without the detector.
@@ -117,6 +117,15 @@ test-deps: deps
 test-cross: cross deps ## what make cross builds: static, the same when built again; calls on each processor, emulated
 	$(env) export GOFLAGS="$${GOFLAGS/-tags=/-tags=cross,}" && SIDETONE_CROSS=$(CURDIR)/bin go test -count=1 -v $(TESTFLAGS) -run '^Test(Cross|Emulator)' ./cmd/e2e
 	@VERSION=$(VERSION) COMMIT=$(COMMIT) BUILT=$(BUILT) buildroot/again.sh
+
+debs := arm64 armv7 armv6
+deb: $(debs:%=cross-%) ## build bin/sidetone_VERSION_{arm64,armv7,armv6}.deb, and bin/install.sh, which takes the one that fits
+	@for target in $(debs); do VERSION=$(VERSION) BUILT=$(BUILT) buildroot/deb.sh $$target || exit 1; done
+	@cp buildroot/install.sh bin/
+
+test-deb: build ## a package of this machine's own: what is in it; installed, upgraded, removed, purged in an overlay of this system (root)
+	@VERSION=$(VERSION) BUILT=$(BUILT) DEB_PROGRAM=bin/sidetone buildroot/deb.sh amd64 bin/sidetone-test.deb
+	@buildroot/deb/test.sh bin/sidetone-test.deb
 
 test-32: deps ## the tests of the firmware on an emulated 32-bit ARM, with the C libraries
 	@buildroot/setup.sh cross
@@ -146,4 +155,4 @@ lint: deps ## staticcheck, of every build tag
 clean: ## remove what was built; the sources of C libraries stay in build/cache
 	rm -rf bin build/deps
 
-.PHONY: help deps build build-desktop mutate web test-browser demo test test-long test-race test-offline test-cross test-32 test-deps fuzz bench bench-audio bench-baresip speech lint clean cross
+.PHONY: help deps deb test-deb build build-desktop mutate web test-browser demo test test-long test-race test-offline test-cross test-32 test-deps fuzz bench bench-audio bench-baresip speech lint clean cross

@@ -1,6 +1,6 @@
 // Package delta makes an image out of another: the new image is cut into segments, and each is compressed with zstd that
 // has the old image around the same place as its dictionary. For programs and file systems that were built anew this needs
-// a small part of the whole, where chunks that are found by content gain nothing (measured: docs/updates.md).
+// a small part of the whole, where chunks that are found by content gain nothing.
 //
 // A delta begins with a header, all numbers little endian: the 8 bytes of Magic, the size of the new image (8 bytes), the
 // size of a segment (4), and for each segment the size of its zstd frame (4). The frames follow. So a download can go on

@@ -152,6 +152,12 @@ func (m *machine) lose() error {
 	return errPower
 }
 
+func (m *machine) on() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.off != nil
+}
+
 // stop ends what runs: nothing that it still tries is heard.
 func (m *machine) stop() {
 	if m.off != nil {

@@ -84,10 +84,7 @@ func (s *spy) Load() ([]byte, error) {
 }
 
 func (s *spy) Save(b []byte) error {
-	s.l.mu.Lock()
-	on := s.l.off != nil
-	s.l.mu.Unlock()
-	if !on {
+	if !s.l.on() {
 		return errPower
 	}
 	s.tried = b
@@ -231,6 +228,9 @@ func (l *life) up(ctx context.Context) error {
 	l.slot, l.running = chosen, version
 	c := l.board.control(l, chosen)
 	s, err := c.Status()
+	if !l.on() { // of two copies it may have read one
+		return errPower
+	}
 	if err != nil {
 		return fmt.Errorf("boot control: %w", err)
 	}
