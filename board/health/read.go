@@ -48,9 +48,8 @@ func Files(root fs.FS, stateDir string, card bool) Readings {
 	if s, ok := text("proc/self/mounts"); ok {
 		r.Note(ReadOnly, readOnly(s, stateDir), stateDir)
 	}
-	if s, ok := text("proc/asound/cards"); ok || card {
-		r.Note(NoCard, card && (!ok || s == "" || strings.Contains(s, "no soundcards")), "")
-	}
+	cards, ok := text("proc/asound/cards")
+	r.Note(NoCard, card && (!ok || cards == "" || strings.Contains(cards, "no soundcards")), "")
 	wear(root, text, r)
 	if s, ok := text("proc/net/wireless"); ok {
 		signal(s, r)

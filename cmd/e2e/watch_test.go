@@ -12,6 +12,7 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/google/uuid"
 )
 
 // clientStats is what `sidetone-lab stats --json` says of one device, as far as tests read it.
@@ -98,9 +99,15 @@ func (l *lab) subscribe(t *testing.T, device string) *watch {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &watch{device: device, news: make(chan struct{}, 1)}
-	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("ssl://" + u.Host).SetClientID("watch-" + t.Name() + device).
+	return subscribe(t, device, mqtt.NewClientOptions().AddBroker("ssl://"+u.Host).
 		SetUsername(l.MQTTAdmin.User).SetPassword(l.MQTTAdmin.Password).SetTLSConfig(&tls.Config{RootCAs: roots}))
+}
+
+// subscribe follows all that a device says to a broker.
+func subscribe(t *testing.T, device string, at *mqtt.ClientOptions) *watch {
+	t.Helper()
+	w := &watch{device: device, news: make(chan struct{}, 1)}
+	c := mqtt.NewClient(at.SetClientID("watch-" + uuid.NewString()))
 	if tok := c.Connect(); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
 		t.Fatal("broker: ", tok.Error())
 	}
