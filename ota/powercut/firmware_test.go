@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -142,20 +143,27 @@ func (u uboot) control(l *life, running string) slot.Control {
 	}
 }
 
-// service is a service manager that starts what Guard says, again and again.
+// service is a service manager that runs `sidetone start` again and again: it puts the program that was installed into a
+// slot where there is none, and starts what Guard says.
 type service struct{}
 
 const slotsAt = "/var/lib/sidetone/slots"
 
 func newService(m *machine) board {
-	m.put(slotsAt+"/current", &node{link: "a"})
+	m.put(slotsAt, &node{directory: true})
 	return service{}
 }
 
 func (service) slot(name string) string { return filepath.Join(slotsAt, name, program) }
 
 func (service) boot(m *machine) (string, error) {
-	path, err := slot.Binary{Dir: slotsAt, Program: program, FS: m}.Guard()
+	b := slot.Binary{Dir: slotsAt, Program: program, FS: m}
+	if _, err := b.Status(); errors.Is(err, fs.ErrNotExist) {
+		if err := b.Install(bytes.NewReader(images[v1])); err != nil {
+			return "", err
+		}
+	}
+	path, err := b.Guard()
 	return filepath.Base(filepath.Dir(path)), err
 }
 

@@ -109,9 +109,7 @@ func newLife(seed uint64, kind string, worlds []world) *life {
 	l.sick[v3] = m.rand.IntN(4) == 0
 	l.left, l.turnAt, m.rotten = 1+m.rand.IntN(20), m.rand.IntN(1200), max(0, m.rand.IntN(6)-3)
 	m.put("/data", &node{directory: true})
-	if kind == "binary" {
-		m.put(l.board.slot("a"), &node{medium: bytes.Clone(images[v1])})
-	} else {
+	if kind != "binary" {
 		m.put(l.board.slot("2"), &node{device: true, medium: append(bytes.Clone(images[v1]), make([]byte, slotSize-len(images[v1]))...)})
 		m.put(l.board.slot("3"), &node{device: true, medium: bytes.Repeat([]byte("an old system   "), slotSize/16)})
 	}

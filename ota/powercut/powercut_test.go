@@ -165,8 +165,10 @@ func TestPowerCutsFindMutants(t *testing.T) {
 			return op == "sync" && strings.Contains(p, "/"+program+":")
 		}},
 		{"the program's name is not synced", "binary", 1, is("syncdir", slotsAt+"/b")},
+		{"the installed program is not synced", "binary", 1, is("sync", slotsAt+"/a/"+program+".new")},
+		{"the installed program's name is not synced", "binary", 1, is("syncdir", slotsAt+"/a")},
 		{"the slot's name is not synced", "binary", 1, func(op, p string) bool { return op == "syncdir" && p == slotsAt }},
-		{"the note of a trial is not synced", "binary", 60, is("sync", slotsAt+"/.trial.new")},
+		{"the note of a trial is not synced", "binary", 67, is("sync", slotsAt+"/.trial.new")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			done := 0

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -135,6 +136,37 @@ func (c Binary) Try() error {
 		return err
 	}
 	return c.Restart()
+}
+
+// Install makes a program that somebody brought the current one, in the slot that does not run: in a if there is none yet.
+// It ends a trial. Whoever runs what the slot held keeps it.
+func (c Binary) Install(program io.Reader) error {
+	to := "a"
+	if s, err := c.Status(); err == nil {
+		to = s.Other
+	}
+	fsys, path := disk.Or(c.FS), c.path(to)
+	if err := fsys.Mkdir(filepath.Dir(path), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	f, err := fsys.Open(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.NewOffsetWriter(f, 0), program)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := fsys.Rename(path+".new", path); err != nil {
+		return err
+	}
+	if err := errors.Join(fsys.SyncDir(filepath.Dir(path)), fsys.SyncDir(c.Dir), c.link(to)); err != nil {
+		return err
+	}
+	if err := c.forget(); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // Commit ends the trial.

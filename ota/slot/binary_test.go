@@ -132,3 +132,28 @@ func FuzzNote(f *testing.F) {
 		}
 	})
 }
+
+// What somebody installs becomes the current one, in place of what is on trial, too.
+func TestBinaryInstall(t *testing.T) {
+	c := Binary{Dir: t.TempDir(), Program: "sidetone"}
+	for _, want := range []string{"a", "b", "a"} {
+		if err := c.Install(strings.NewReader("program " + want)); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := os.ReadFile(c.path(want)); c.starts(t) != want || string(b) != "program "+want {
+			t.Errorf("%q, %v", b, err)
+		}
+		c.Restart = func() error { return nil }
+		if want == "b" {
+			if err := c.Try(); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Install(strings.NewReader("over a trial")); err != nil || c.starts(t) != "b" {
+				t.Error(err)
+			}
+		}
+		if s, err := c.Status(); err != nil || s.Trial {
+			t.Errorf("%+v, %v", s, err)
+		}
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -51,47 +50,18 @@ func current(dir, installed string) (string, error) {
 	return b.Guard()
 }
 
-// seed makes the installed program the current one, in the slot that does not run.
+// seed makes the installed program the current one.
 func seed(dir, installed string) error {
-	to := "a"
-	if s, err := (slot.Binary{Dir: dir, Program: slot.Program}).Status(); err == nil {
-		to = s.Other
-	}
-	path := filepath.Join(dir, to, slot.Program)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if err := copyFile(installed, path); err != nil {
-		return err
-	}
-	link := filepath.Join(dir, ".installed")
-	if err := errors.Join(remove(filepath.Join(dir, "trial")), remove(link), os.Symlink(to, link), os.Rename(link, filepath.Join(dir, "current"))); err != nil {
-		return err
-	}
-	return atomicfile.Write(filepath.Join(dir, "installed"), []byte(Version), 0o644)
-}
-
-func remove(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-// copyFile replaces the file at path: whoever runs the old one keeps it.
-func copyFile(from, path string) error {
-	in, err := os.Open(from)
+	in, err := os.Open(installed)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o755)
-	if err != nil {
+	if err := (slot.Binary{Dir: dir, Program: slot.Program}).Install(in); err != nil {
 		return err
 	}
-	_, err = io.Copy(out, in)
-	if err := errors.Join(err, out.Sync(), out.Close()); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return atomicfile.Write(filepath.Join(dir, "installed"), []byte(Version), 0o644)
 }
