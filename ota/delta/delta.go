@@ -135,7 +135,7 @@ func (h Header) Apply(n int, old io.ReaderAt, oldSize int64, r io.Reader) ([]byt
 		return nil, err
 	}
 	size := min(h.Segment, h.Size-int64(n)*h.Segment)
-	options := []zstd.DOption{zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(uint64(size)), zstd.WithDecoderMaxWindow(32 << 20)}
+	options := []zstd.DOption{zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(uint64(h.Segment)), zstd.WithDecoderMaxWindow(32 << 20)}
 	if len(dict) > 0 {
 		options = append(options, zstd.WithDecoderDictRaw(0, dict))
 	}

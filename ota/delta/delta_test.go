@@ -68,6 +68,7 @@ func TestDelta(t *testing.T) {
 		image []byte
 		most  int // bytes of delta
 	}{
+		{"a last segment of few bytes", old, append(bytes.Clone(old[:2<<20]), "the end"...), 1000},
 		{"the same", old, old, 5000},
 		{"changed", old, changed, 20_000},
 		{"moved", old, moved, 100_000},
