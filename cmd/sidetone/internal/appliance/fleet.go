@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -33,7 +34,7 @@ func (a *Appliance) announce() {
 		return
 	}
 	a.fleet.Birth(birth{
-		Firmware: a.opt.Version, Board: a.cfg.Board.Profile, Arch: runtime.GOARCH,
+		Firmware: a.opt.Version, Board: cmp.Or(a.cfg.Update.Board, a.cfg.Board.Profile), Arch: runtime.GOARCH,
 		Serial:       firstLine("/proc/device-tree/serial-number"),
 		BootID:       firstLine("/proc/sys/kernel/random/boot_id"),
 		LastReset:    a.resetReason(),

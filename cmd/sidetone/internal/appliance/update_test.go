@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,13 +41,13 @@ type updatable struct {
 	x    *exchange
 	gpio map[string]*gpiofake.System // by version, where it is another
 
-	mu     sync.Mutex
-	now    *Appliance
-	starts []string        // versions
-	told   []control.Event // about updates
-	ranges []string        // that were asked for
-	stop   context.CancelFunc
-	ended  chan struct{}
+	mu      sync.Mutex
+	now     *Appliance
+	starts  []string        // versions
+	told    []control.Event // about updates
+	fetched []string        // paths and ranges
+	stop    context.CancelFunc
+	ended   chan struct{}
 }
 
 func newUpdatable(t *testing.T) *updatable {
@@ -65,7 +66,7 @@ func newUpdatable(t *testing.T) *updatable {
 		}
 		if strings.HasPrefix(r.URL.Path, "/targets/") {
 			d.mu.Lock()
-			d.ranges = append(d.ranges, r.Header.Get("Range"))
+			d.fetched = append(d.fetched, path.Base(r.URL.Path)+" "+r.Header.Get("Range"))
 			d.mu.Unlock()
 		}
 		files.ServeHTTP(w, r)
@@ -122,19 +123,25 @@ func (d *updatable) install(version string) {
 // program is an image of 3 MB, of which nothing compresses.
 func program(version string) []byte {
 	b := []byte(version + "\n")
-	random := rand.NewChaCha8([32]byte([]byte(version + strings.Repeat(" ", 32-len(version)))))
 	body := make([]byte, 3<<20)
-	random.Read(body)
+	rand.NewChaCha8([32]byte{}).Read(body)
 	return append(b, body...)
 }
 
-// publish signs a version, and says that it is current with another key if there is one.
-func (d *updatable) publish(version string) {
+// publish signs a version, with deltas from others, and says that it is current.
+func (d *updatable) publish(version string, from ...string) {
 	d.t.Helper()
-	path := filepath.Join(d.t.TempDir(), "image")
-	d.must(os.WriteFile(path, program(version), 0o644))
+	file := func(version string) string {
+		path := filepath.Join(d.t.TempDir(), "image")
+		d.must(os.WriteFile(path, program(version), 0o644))
+		return path
+	}
+	path := file(version)
+	for i := range from {
+		from[i] = file(from[i])
+	}
 	_, _, err := d.repo.Add(release.Release{
-		Board: "test", Version: version, Image: path, Summary: "It rings louder.", URL: "https://example.net/" + version,
+		Board: "test", Version: version, Image: path, From: from, Summary: "It rings louder.", URL: "https://example.net/" + version,
 		Expires: time.Now().Add(time.Hour),
 	}, d.keys)
 	d.must(err)
@@ -305,8 +312,8 @@ func TestUpdate(t *testing.T) {
 			}
 			d.quit()
 			d.has("v1.0.0")
-			if len(d.ranges) > 0 {
-				d.t.Errorf("%d fetches", len(d.ranges))
+			if len(d.fetched) > 0 {
+				d.t.Errorf("fetched %q", d.fetched)
 			}
 		},
 		"it waits for a call": func(d *updatable) {
@@ -372,6 +379,23 @@ func TestUpdate(t *testing.T) {
 			d.quit()
 			d.has("v1.0.0", "v1.1.0")
 		},
+		"a delta, and then there is none": func(d *updatable) {
+			d.publish("v1.1.0", "v1.0.0")
+			d.cfg.Update.NeverFullDownload = true
+			d.run()
+			d.comes("committed", nil)
+			d.publish("v1.2.0")
+			d.command("update-check", `{}`)
+			d.comes("idle", func(u control.Update) bool { return strings.Contains(u.Reason, "must not be fetched over this link") })
+			d.publish("v1.3.0", "v1.1.0") // which an update has written
+			d.command("update-check", `{}`)
+			d.comes("committed", func(u control.Update) bool { return u.InstalledVersion == "v1.3.0" })
+			d.quit()
+			d.has("v1.0.0", "v1.1.0", "v1.3.0")
+			if slices.ContainsFunc(d.fetched, func(f string) bool { return !strings.Contains(f, ".delta") }) {
+				d.t.Errorf("fetched %q", d.fetched)
+			}
+		},
 		"it is cancelled": func(d *updatable) {
 			d.publish("v1.1.0")
 			d.cfg.Update.BandwidthKbps = 800 // half a minute
@@ -394,8 +418,8 @@ func TestUpdate(t *testing.T) {
 			d.comes("committed", nil)
 			d.quit()
 			d.has("v1.0.0", "v1.0.0", "v1.1.0")
-			if n := len(d.ranges); n != 2 || d.ranges[0] != "" || d.ranges[1] == "" {
-				d.t.Errorf("fetched %q", d.ranges)
+			if len(d.fetched) != 2 || d.fetched[0] != "v1.1.0.img " || !strings.HasPrefix(d.fetched[1], "v1.1.0.img bytes=") {
+				d.t.Errorf("fetched %q", d.fetched)
 			}
 		},
 	} {

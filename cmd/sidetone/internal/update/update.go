@@ -56,9 +56,6 @@ type Updater struct {
 func New(c Config) (*Updater, error) {
 	u := c.Update
 	dir := filepath.Join(c.StateDir, "update")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
 	window, err := ota.ParseWindow(u.Window)
 	if err != nil {
 		return nil, fmt.Errorf("update.window: %w", err)
@@ -71,6 +68,9 @@ func New(c Config) (*Updater, error) {
 	b.Control, b.err = slot.System{
 		Kind: u.Boot, BootDir: u.BootDir, Disk: u.Disk, Dir: Slots(c.StateDir), Restart: c.Restart,
 	}.Find()
+	if err := os.MkdirAll(dir, 0o700); err != nil && b.err == nil {
+		b.err = err
+	}
 	id := ""
 	if _, is := b.Control.(slot.Binary); is {
 		id = uuid.NewString() // each start is a boot of what is swapped
@@ -104,7 +104,7 @@ func New(c Config) (*Updater, error) {
 func (u *Updater) Run(ctx context.Context) {
 	defer u.client.CloseIdleConnections()
 	if err := u.Updater.Run(ctx); err != nil {
-		u.Log.Error("there will be no updates", "err", err)
+		u.Log.Warn("there will be no updates", "err", err)
 		u.status.off(err)
 	}
 }
