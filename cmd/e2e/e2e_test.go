@@ -52,16 +52,17 @@ func TestMain(m *testing.M) {
 
 // lab is a running sidetone-lab, as its --json line describes it.
 type lab struct {
-	WS           string   `json:"ws"`
-	WSS          string   `json:"wss"`
-	CA           string   `json:"ca"`
-	TokenAPI     string   `json:"token_api"`
-	APIKey       string   `json:"api_key"`
-	TURN         []string `json:"turn"`
-	TURNUser     string   `json:"turn_user"`
-	TURNPassword string   `json:"turn_password"`
-	MQTT         string   `json:"mqtt"`
-	MQTTS        string   `json:"mqtts"`
+	WS           string                      `json:"ws"`
+	WSS          string                      `json:"wss"`
+	CA           string                      `json:"ca"`
+	TokenAPI     string                      `json:"token_api"`
+	APIKey       string                      `json:"api_key"`
+	TURN         []string                    `json:"turn"`
+	TURNUser     string                      `json:"turn_user"`
+	TURNPassword string                      `json:"turn_password"`
+	MQTT         string                      `json:"mqtt"`
+	MQTTS        string                      `json:"mqtts"`
+	Update       struct{ Repo, Keys string } `json:"update"`
 	MQTTAdmin    struct {
 		User     string `json:"user"`
 		Password string `json:"password"`
