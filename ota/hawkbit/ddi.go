@@ -130,6 +130,7 @@ func newFeedback(execution, finished string, details ...string) (f feedback) {
 // What is read of an answer at most, and the time between two polls.
 const (
 	maxAnswer  = 1 << 20
+	patience   = time.Minute // for one answer
 	leastSleep = time.Second
 	mostSleep  = 24 * time.Hour
 )
@@ -177,6 +178,8 @@ func (c *Client) action(kind, id string) *url.URL {
 var errGone = errors.New("the order is over")
 
 func (c *Client) do(ctx context.Context, method string, at *url.URL, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	token, err := c.Token()
 	if err != nil {
 		return err

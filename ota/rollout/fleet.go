@@ -1,7 +1,6 @@
 package rollout
 
 import (
-	"strings"
 	"sync"
 	"time"
 
@@ -14,7 +13,7 @@ type Report struct {
 	Installed string    `json:"installed_version"`
 	Latest    string    `json:"latest_version"` // that it knows of
 	Phase     ota.Phase `json:"phase"`
-	Reason    string    `json:"reason"`
+	NotAgain  bool      `json:"not_again"` // Latest has failed on it
 }
 
 // Fleet is what the devices of a board said last, about one release. Its methods may be called from any goroutine.
@@ -97,7 +96,7 @@ func stand(version string, r Report) standing {
 	switch {
 	case r.Installed == version:
 		return succeeded
-	case strings.HasPrefix(r.Reason, version+ota.NotAgain): // it failed before we listened
+	case r.NotAgain: // it failed before we listened
 		return failed
 	}
 	return away

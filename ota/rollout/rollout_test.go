@@ -77,23 +77,23 @@ func TestFleet(t *testing.T) {
 		f.Report(name, r, now)
 	}
 	for name, r := range map[string]Report{
-		"idle":     {"v1.0.0", "v1.0.0", ota.Idle, ""},
-		"fetching": {"v1.0.0", "v2.0.0", ota.Downloading, ""},
-		"waiting":  {"v1.0.0", "v2.0.0", ota.Waiting, "a call"},
-		"trial":    {"v2.0.0", "v2.0.0", ota.Probation, ""},
-		"done":     {"v2.0.0", "v2.0.0", ota.Committed, ""},
-		"later":    {"v2.0.0", "v2.0.0", ota.Idle, ""},
-		"reverts":  {"v2.0.0", "v2.0.0", ota.RolledBack, "no line"},
-		"failed":   {"v1.0.0", "v2.0.0", ota.Failed, "chunk 3"},
-		"asked":    {"v1.0.0", "v2.0.0", ota.Idle, "v2.0.0" + ota.NotAgain + "no line"},
-		"before":   {"v1.0.0", "v1.1.0", ota.RolledBack, "another release"},
-		"offline":  {"v1.0.0", "v1.0.0", ota.Idle, ""},
+		"idle":     {"v1.0.0", "v1.0.0", ota.Idle, false},
+		"fetching": {"v1.0.0", "v2.0.0", ota.Downloading, false},
+		"waiting":  {"v1.0.0", "v2.0.0", ota.Waiting, false},
+		"trial":    {"v2.0.0", "v2.0.0", ota.Probation, false},
+		"done":     {"v2.0.0", "v2.0.0", ota.Committed, false},
+		"later":    {"v2.0.0", "v2.0.0", ota.Idle, false},
+		"reverts":  {"v2.0.0", "v2.0.0", ota.RolledBack, true},
+		"failed":   {"v1.0.0", "v2.0.0", ota.Failed, true},
+		"asked":    {"v1.0.0", "v2.0.0", ota.Idle, true},
+		"before":   {"v1.0.0", "v1.1.0", ota.RolledBack, true},
+		"offline":  {"v1.0.0", "v1.0.0", ota.Idle, false},
 	} {
 		hear(name, "rpi4", r)
 	}
 	f.Online("offline", false)
-	hear("other", "rpi3", Report{"v2.0.0", "v2.0.0", ota.Committed, ""})
-	f.Report("nobody", Report{"v2.0.0", "v2.0.0", ota.Failed, ""}, now) // of what board it is was not heard
+	hear("other", "rpi3", Report{"v2.0.0", "v2.0.0", ota.Committed, false})
+	f.Report("nobody", Report{"v2.0.0", "v2.0.0", ota.Failed, false}, now) // of what board it is was not heard
 	if c := f.Count(1, now, time.Hour); c != (Count{Succeeded: 2, Failed: 3, UnderWay: 3, Waiting: 2}) {
 		t.Errorf("%+v", c)
 	}
@@ -101,7 +101,7 @@ func TestFleet(t *testing.T) {
 		t.Errorf("an hour later, withdrawn: %+v", c)
 	}
 	// What failed stays so, whatever it tells when it looks for news again.
-	hear("failed", "rpi4", Report{"v1.0.0", "v2.0.0", ota.Checking, ""})
+	hear("failed", "rpi4", Report{"v1.0.0", "v2.0.0", ota.Checking, false})
 	if c := f.Count(1, now, time.Hour); c.Failed != 3 {
 		t.Errorf("%+v", c)
 	}

@@ -179,7 +179,7 @@ func (d *simulated) step(in ota.Input) {
 	if s.Phase != was && (s.Phase == ota.RolledBack || s.Phase == ota.Failed) {
 		d.ended = true
 	}
-	d.fleet.Report(d.name, Report{Installed: d.slots[d.running], Latest: max(s.Release.Version, d.slots[d.running]), Phase: s.Phase, Reason: s.Reason}, d.now)
+	d.fleet.Report(d.name, Report{Installed: d.slots[d.running], Latest: max(s.Release.Version, d.slots[d.running]), Phase: s.Phase, NotAgain: d.ended}, d.now)
 	for _, a := range actions {
 		d.work++
 		d.do(a, s)

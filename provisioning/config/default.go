@@ -43,7 +43,7 @@ func Default() *Config {
 		},
 		Update: Update{
 			RootFile: "/usr/share/sidetone/root.json", Boot: BootAuto, BootDir: "/boot", Window: "02:00-05:00",
-			Interval: Duration(6 * time.Hour), Spread: Duration(30 * time.Minute), Probation: Duration(time.Minute),
+			Interval: Duration(6 * time.Hour), Spread: Duration(30 * time.Minute), Probation: Duration(time.Minute), HawkBit: HawkBit{Tenant: "DEFAULT"},
 		},
 		Control: Control{Socket: "/run/sidetone/control.sock"},
 		Report:  Report{Interval: Duration(5 * time.Second), FlushInterval: Duration(3 * time.Minute), Debug: DebugOff},

@@ -31,6 +31,16 @@ type Update struct {
 	// NeverFullDownload wants a delta: without one there is no update.
 	NeverFullDownload bool     `toml:"never_full_download"`
 	Probation         Duration `toml:"probation"` // health has to hold for so long
+	HawkBit           HawkBit  `toml:"hawkbit"`
+}
+
+// HawkBit is an Eclipse hawkBit server that orders updates. An empty URL means that there is none.
+type HawkBit struct {
+	URL        string `toml:"url"` // https://…
+	Tenant     string `toml:"tenant"`
+	Controller string `toml:"controller"` // the device's name there; "": Device.Name
+	TokenFile  string `toml:"token_file" path:"file"`
+	Gateway    bool   `toml:"gateway_token"` // the token is that of all devices, not of this one
 }
 
 func (k *checker) update(u Update) {
@@ -49,6 +59,14 @@ func (k *checker) update(u Update) {
 	k.span("update.interval", u.Interval, time.Second, 30*24*time.Hour)
 	k.span("update.spread", u.Spread, 0, 24*time.Hour)
 	k.between("update.bandwidth_kbps", u.BandwidthKbps, 0, maxDownload, " kbit/s")
+	if h := u.HawkBit; h.URL != "" {
+		k.url("update.hawkbit.url", h.URL, "https")
+		k.required("update.hawkbit.tenant", h.Tenant)
+		k.required("update.hawkbit.token_file", h.TokenFile)
+		if u.URL == "" {
+			k.add("update.url", "is missing: update.hawkbit.url says when, and the repository has what is installed")
+		}
+	}
 	k.span("update.probation", u.Probation, time.Second, time.Hour)
 }
 

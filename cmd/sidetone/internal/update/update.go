@@ -13,12 +13,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/ota"
 	"sidetone/ota/bundle"
 	"sidetone/ota/disk"
+	"sidetone/ota/hawkbit"
 	"sidetone/ota/install"
 	"sidetone/ota/slot"
 	"sidetone/provisioning/config"
@@ -50,6 +52,7 @@ type Updater struct {
 	*ota.Updater
 	status *status
 	client *http.Client
+	orders *hawkbit.Agent // nil: the repository alone says when
 }
 
 // New puts the parts together. Where the system cannot be updated Run says why.
@@ -92,17 +95,36 @@ func New(c Config) (*Updater, error) {
 	}
 	i.Old = i.old
 	i.Trust, i.Save = trust(disk.Record{Path: filepath.Join(dir, "trust.json")}, u.RootFile, c.Log)
+	orders, err := newOrders(u, c, source.Client)
+	if err != nil {
+		return nil, err
+	}
+	var from ota.Installer = i
+	if orders != nil {
+		orders.Installer, orders.Running, orders.Attributes = i, b.version, map[string]string{"board": i.Board, "firmware": b.version}
+		from = orders
+	}
 	up := ota.New(ota.Config{
 		Interval: time.Duration(u.Interval), Spread: max(1, time.Duration(u.Spread)), Window: window,
 		Hold: time.Duration(u.Probation), ProbationLimit: probations * time.Duration(u.Probation), BootID: id,
-	}, i, b, c.Appliance, disk.Record{Path: filepath.Join(dir, "state.json")})
+	}, from, b, c.Appliance, disk.Record{Path: filepath.Join(dir, "state.json")})
 	up.Log, up.Tell = c.Log, s.state
-	return &Updater{up, s, source.Client}, nil
+	if orders != nil {
+		orders.Updater, up.Tell = up, func(st ota.State) { s.state(st); orders.Tell(st) }
+	}
+	return &Updater{up, s, source.Client, orders}, nil
 }
 
 // Run carries updates out until ctx ends, or says in the status why there are none.
 func (u *Updater) Run(ctx context.Context) {
 	defer u.client.CloseIdleConnections()
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	if u.orders != nil {
+		asking.Go(func() { u.orders.Run(ctx) })
+	}
 	if err := u.Updater.Run(ctx); err != nil {
 		u.Log.Warn("there will be no updates", "err", err)
 		u.status.off(err)

@@ -14,7 +14,11 @@ import (
 	"sidetone/cmd/internal/subcommand"
 	"sidetone/ota/bundle"
 	"sidetone/ota/release"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // desk is an operator's directory: each command runs there, as it is typed.
 type desk struct{ *testing.T }
