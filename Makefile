@@ -80,10 +80,13 @@ test-browser: build web ## calls between the softphone in Chromium and a device
 	cd rtc/gateway/web && timeout -k 10 600 npm test
 
 # Only where QEMU cannot be had is this skipped, and never in CI.
-test-board: test-deps cross-arm64 ## the firmware on an arm64 kernel in QEMU: buttons, lamp, relays, sound cards, hot-plug, calls, watchdog
+test-board: test-deps ## the firmware on an arm64 kernel in QEMU: buttons, lamp, relays, sound cards, hot-plug, calls, watchdog
 	@if buildroot/setup.sh board; then \
-		buildroot/board.sh && $(boardenv) go test -count=1 -v -timeout 10m -run '^TestBoard' ./cmd/e2e; \
+		$(MAKE) --no-print-directory -j 2 cross-arm64 board-kernel && $(boardenv) go test -count=1 -v -timeout 10m -run '^TestBoard' ./cmd/e2e; \
 	else echo "test-board: skipped: QEMU for arm64 cannot be installed here"; [ -z "$$CI" ]; fi
+
+board-kernel:
+	@buildroot/board.sh
 
 demo: build ## make a real call: a lab, a door station, a concierge
 	@bin/sidetone-lab demo --speech audio/audiotest/testdata/speech.wav
@@ -155,4 +158,4 @@ lint: deps ## staticcheck, of every build tag
 clean: ## remove what was built; the sources of C libraries stay in build/cache
 	rm -rf bin build/deps
 
-.PHONY: help deps deb test-deb build build-desktop mutate web test-browser demo test test-long test-race test-offline test-cross test-32 test-deps fuzz bench bench-audio bench-baresip speech lint clean cross
+.PHONY: help deps deb test-deb build build-desktop mutate web test-browser test-board board-kernel demo test test-long test-race test-offline test-cross test-32 test-deps fuzz bench bench-audio bench-baresip speech lint clean cross

@@ -45,7 +45,7 @@ func outside(t *testing.T, tools ...string) bool {
 		t.Skipf("this machine lets nobody make a user namespace: %v", err)
 	}
 	for line := range strings.Lines(out.String()) {
-		if s := strings.TrimRight(line, "\n"); s != "" && !strings.HasPrefix(s, "=== ") {
+		if s := strings.TrimRight(line, "\n"); s != "" {
 			t.Log(s)
 		}
 	}
