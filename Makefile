@@ -81,9 +81,9 @@ test-browser: build web ## calls between the softphone in Chromium and a device
 
 # Only where QEMU cannot be had is this skipped, and never in CI.
 test-board: test-deps ## the firmware on an arm64 kernel in QEMU: buttons, lamp, relays, sound cards, hot-plug, calls, watchdog
-	@if buildroot/setup.sh board; then \
-		$(MAKE) --no-print-directory -j 2 cross-arm64 board-kernel && $(boardenv) go test -count=1 -v -timeout 10m -run '^TestBoard' ./cmd/e2e; \
+	@if buildroot/setup.sh board; then $(MAKE) --no-print-directory -j 2 cross-arm64 board-kernel; \
 	else echo "test-board: skipped: QEMU for arm64 cannot be installed here"; [ -z "$$CI" ]; fi
+	@if buildroot/setup.sh board 2>/dev/null; then $(boardenv) go test -count=1 -v -timeout 10m -run '^TestBoard' ./cmd/e2e; fi
 
 board-kernel:
 	@buildroot/board.sh

@@ -26,7 +26,7 @@ const (
 	// boardPatience is for what an emulated board does: software plays the CPU, on a machine that may have other work.
 	boardPatience = time.Minute
 
-	debounce = 50 * time.Millisecond // of the button that bounces
+	debounce = 100 * time.Millisecond // of the button that bounces: a busy machine makes 5 ms longer
 
 	boardHz = 700.0  // said by the board
 	farHz   = 1200.0 // said by the far end

@@ -205,7 +205,8 @@ func monotonic() (time.Duration, error) {
 }
 
 // drive does the steps in time, counted from the first, and says by how much the worst of them came late: what a step
-// takes does not delay those after it, and nothing on the board comes before it.
+// takes does not delay those after it, and nothing on the board comes before it. Short waits it spends awake: who sleeps
+// on a board that is emulated waits for a busy machine to let the board go on.
 func drive(steps []steer.Step) (at, late time.Duration, err error) {
 	runtime.LockOSThread() // for good: the thread ends with the goroutine
 	err = unix.SchedSetAttr(0, &unix.SchedAttr{Policy: unix.SCHED_FIFO, Priority: 1}, 0)
@@ -215,14 +216,11 @@ func drive(steps []steer.Step) (at, late time.Duration, err error) {
 	if at, err = monotonic(); err != nil {
 		return 0, 0, err
 	}
+	const awake = 2 * time.Millisecond
 	due := at
 	for _, step := range steps {
 		due += step.After
-		until := unix.NsecToTimespec(int64(due))
-		for err = unix.EINTR; err == unix.EINTR; {
-			err = unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &until, nil)
-		}
-		if err != nil {
+		if err := waitUntil(due, step.After <= awake); err != nil {
 			return 0, 0, err
 		}
 		f, err := os.OpenFile(step.Path, os.O_WRONLY|os.O_CREATE, 0o644)
@@ -240,4 +238,20 @@ func drive(steps []steer.Step) (at, late time.Duration, err error) {
 		late = max(late, now-due)
 	}
 	return at, late, nil
+}
+
+// waitUntil waits for a time by the monotonic clock, awake or asleep.
+func waitUntil(due time.Duration, awake bool) error {
+	for {
+		now, err := monotonic()
+		if err != nil || now >= due {
+			return err
+		}
+		if !awake {
+			until := unix.NsecToTimespec(int64(due))
+			if err := unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &until, nil); err != nil && err != unix.EINTR {
+				return err
+			}
+		}
+	}
 }
