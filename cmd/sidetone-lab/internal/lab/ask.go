@@ -242,6 +242,7 @@ func (l *Lab) State() web.State {
 			d.Since, d.Remote = c.Sessions[n-1].Since, c.Sessions[n-1].Remote
 		}
 		if said := l.feed.devices[name]; said != nil {
+			d.Update = said.update
 			d.Status, d.Firmware, d.Board, d.Line = said.status, said.birth.Firmware, said.birth.Board, said.line
 			d.Call, d.Last, d.Live = said.call, said.last, said.live.points
 			if d.Status != "online" && !c.Registered {

@@ -45,6 +45,7 @@ type said struct {
 		Board    string `json:"board"`
 	}
 	line       string
+	update     web.Update
 	call, last *web.Call
 	live       live
 }
@@ -91,6 +92,9 @@ func (f *feed) message(m mqtt.Message) {
 		}
 		_ = json.Unmarshal(m.Payload, &line)
 		d.line = line.State
+	case "state/update":
+		d.update = web.Update{} // of what the device leaves out
+		_ = json.Unmarshal(m.Payload, &d.update)
 	case "state/call":
 		d.callState(m.Payload)
 	case "stats/live":

@@ -87,6 +87,10 @@ func TestPageFollowsADevice(t *testing.T) {
 	publish(t, door1, "birth", `{"firmware":"1.2.3","board":"sim"}`, true)
 	publish(t, door1, "status", "online", true)
 	await(t, states, "online", func(d web.Device, _ web.State) bool { return d.Status == "online" && d.Firmware == "1.2.3" })
+	publish(t, door1, "state/update", `{"installed_version":"v1.0.0","latest_version":"v1.1.0","phase":"downloading","update_percentage":40,"in_progress":true}`, true)
+	await(t, states, "updating", func(d web.Device, _ web.State) bool {
+		return d.Update.Phase == "downloading" && d.Update.Latest == "v1.1.0" && *d.Update.Percentage == 40
+	})
 	publish(t, door1, "state/call", `{"call_id":"c1","state":"active","direction":"outbound","destination":"concierge","active":"2026-03-01T12:00:00Z"}`, true)
 	await(t, states, "in a call", func(d web.Device, _ web.State) bool {
 		return d.Call != nil && d.Call.State == "active" && d.Call.Peer == "concierge" && d.Call.Active.Year() == 2026

@@ -34,6 +34,14 @@ type State struct {
 	Reports []report.Report `json:"reports"` // the newest first
 }
 
+// Update is how far new firmware has come on a device.
+type Update struct {
+	Phase      string `json:"phase"`
+	Reason     string `json:"reason,omitempty"`
+	Latest     string `json:"latest_version,omitempty"`
+	Percentage *int   `json:"update_percentage,omitempty"`
+}
+
 // Device is one client of the lab. Times that are not known are absent.
 type Device struct {
 	Name       string    `json:"name"`
@@ -44,6 +52,7 @@ type Device struct {
 	Board      string    `json:"board,omitempty"`
 	Remote     string    `json:"remote,omitempty"` // address of its socket
 	Line       string    `json:"line,omitempty"`   // state of its line, by itself
+	Update     Update    `json:"update,omitzero"`  // of its firmware, by itself
 	Call       *Call     `json:"call,omitempty"`   // the call there is
 	Last       *Call     `json:"last,omitempty"`   // the call there was
 	Live       []Point   `json:"live,omitempty"`   // of Call, else of Last; the oldest first

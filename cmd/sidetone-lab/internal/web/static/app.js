@@ -69,6 +69,7 @@ function drawDevice(card, d) {
   if (d.board) facts.push(["board", d.board]);
   if (d.remote) facts.push(["from", d.remote]);
   if (d.line) facts.push(["line", d.line]);
+  if (d.update) facts.push(["update", update(d.update)]);
   card.querySelector("dl").replaceChildren(...facts.flatMap(([k, v]) => [element("dt", k), element("dd", v)]));
 
   const online = d.status === "online";
@@ -131,6 +132,11 @@ function health(d) {
   if (d.registered) return ["fair", "registered, no MQTT"];
   if (d.status === "online") return ["fair", "online, not registered"];
   return [d.status === "offline" ? "bad" : "", d.status === "offline" ? "offline" : "not seen yet"];
+}
+
+function update(u) {
+  const percent = u.update_percentage === undefined ? "" : ` ${u.update_percentage} %`;
+  return `${u.phase}${u.phase === "idle" || u.phase === "off" ? "" : ` ${u.latest_version}`}${percent}` + (u.reason ? ` (${u.reason})` : "");
 }
 
 function detail(d) {
