@@ -3,6 +3,7 @@ package dsp
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -59,21 +60,28 @@ func newChain(t testing.TB, name string) *Chain {
 
 var cancellers = []string{CancellerKalman, CancellerSpeex}
 
-// through runs far, played, and near, spoken, through a chain in a room; it gives what the microphone heard and what is left.
-func through(c *Chain, far, near []int16) (heard, left []int16) {
+// inRoom gives what the microphone hears of far, played in a room, and near, spoken there: whole frames. It is most of the
+// work of a test, so each asks once.
+func inRoom(far, near []int16) (heard []int16) {
 	r := newRoom()
 	for i := 0; i+audio.FrameSamples <= len(far); i += audio.FrameSamples {
-		played := (*audio.Frame)(far[i:])
-		f := r.echo(played)
+		f := r.echo((*audio.Frame)(far[i:]))
 		for j := range f {
 			f[j] += near[i+j]
 		}
 		heard = append(heard, f[:]...)
-		c.Played(played)
-		c.Process(&f)
-		left = append(left, f[:]...)
 	}
-	return heard, left
+	return heard
+}
+
+// through runs far, played, and what the microphone heard meanwhile through a chain; it gives what is left.
+func through(c *Chain, far, heard []int16) []int16 {
+	left := slices.Clone(heard)
+	for i := 0; i < len(left); i += audio.FrameSamples {
+		c.Played((*audio.Frame)(far[i:]))
+		c.Process((*audio.Frame)(left[i:]))
+	}
+	return left
 }
 
 func last(pcm []int16, d time.Duration) []int16 {
@@ -82,8 +90,9 @@ func last(pcm []int16, d time.Duration) []int16 {
 
 func TestEchoGoesAway(t *testing.T) {
 	far := audiotest.Speech(1, 12*time.Second)
+	heard := inRoom(far, make([]int16, len(far)))
 	for _, name := range cancellers {
-		heard, left := through(newChain(t, name), far, make([]int16, len(far)))
+		left := through(newChain(t, name), far, heard)
 		early := audiotest.LevelDifference(heard[2*audio.SampleRate:4*audio.SampleRate], left[2*audio.SampleRate:4*audio.SampleRate])
 		late := audiotest.LevelDifference(last(heard, 4*time.Second), last(left, 4*time.Second))
 		t.Logf("%s: echo changed by %.1f dB after 2 s, %.1f dB after 8 s", name, early, late)
@@ -97,7 +106,7 @@ func TestNearEndPasses(t *testing.T) {
 	near := audiotest.Speech(2, 8*time.Second)
 	silence := make([]int16, len(near))
 	for _, name := range append(cancellers, CancellerNone) {
-		_, left := through(newChain(t, name), silence, near)
+		left := through(newChain(t, name), silence, near) // what is not played is not heard
 		r := audiotest.CompareSpeech(last(near, 6*time.Second), last(left, 6*time.Second))
 		t.Log(name, r)
 		if math.Abs(r.Level) > 3 || len(r.Gaps) > 0 || r.Correlation[3] < 0.95 {
@@ -109,8 +118,9 @@ func TestNearEndPasses(t *testing.T) {
 func TestNearEndSurvivesDoubleTalk(t *testing.T) {
 	far, near := audiotest.Speech(1, 16*time.Second), audiotest.Speech(2, 16*time.Second)
 	clear(near[:8*audio.SampleRate]) // the canceller learns first
+	heard := inRoom(far, near)
 	for _, name := range cancellers {
-		_, left := through(newChain(t, name), far, near)
+		left := through(newChain(t, name), far, heard)
 		r := audiotest.CompareSpeech(last(near, 7*time.Second), last(left, 7*time.Second))
 		t.Log(name, r)
 		if math.Abs(r.Level) > 6 {
@@ -144,14 +154,15 @@ func TestPlaybackOutOfStep(t *testing.T) {
 // A frame that playback takes too many or too few does not bring the echo back: the path moves with it.
 func TestFrameTooManyOrTooFew(t *testing.T) {
 	const at = 400 // frames
+	far := audiotest.Speech(1, 14*time.Second)
+	whole := inRoom(far, make([]int16, len(far)))
 	for _, step := range []int{1, -1} {
-		far := audiotest.Speech(1, 14*time.Second)
-		r, c := newRoom(), newChain(t, CancellerKalman)
+		c := newChain(t, CancellerKalman)
 		c.Played((*audio.Frame)(far[0:])) // playback is a frame ahead
 		given := 1
 		var heard, left []int16
 		for i := 0; (i+3)*audio.FrameSamples <= len(far); i++ {
-			f := r.echo((*audio.Frame)(far[i*audio.FrameSamples:]))
+			f := audio.Frame(whole[i*audio.FrameSamples:])
 			ahead := i + 2
 			if i >= at {
 				ahead += step
@@ -188,9 +199,10 @@ func TestRumbleGoes(t *testing.T) {
 
 // Voices come to one level, whatever theirs is, pauses are not raised, and what shouts is not clipped.
 func TestVoicesComeToOneLevel(t *testing.T) {
+	said := audiotest.Speech(3, 20*time.Second)
 	for _, db := range []float64{-12, 0, 12} {
-		in := audiotest.Speech(3, 20*time.Second)
-		for i, v := range in {
+		in := make([]int16, len(said))
+		for i, v := range said {
 			in[i] = rounded(float64(v) * math.Pow(10, (db-6)/20))
 		}
 		a := newAutoGain()
