@@ -56,16 +56,16 @@ func everyWay(t *testing.T, l *lab) {
 			if c.url != "" {
 				config, args = l.withOnly(t, "door1", c.url), []string{"--relay"}
 			}
-			wholeEcho(t, said, config, c.protocol, args)
+			wholeEcho(t, said, "sidetone", config, c.protocol, args)
 		})
 	}
 }
 
-// wholeEcho holds that the echo gives back all that was said, over a relay by that protocol, or none.
-func wholeEcho(t *testing.T, said []int16, config, protocol string, args []string) {
+// wholeEcho holds that the echo gives back to the program all that was said, over a relay by that protocol, or none.
+func wholeEcho(t *testing.T, said []int16, program, config, protocol string, args []string) {
 	t.Helper()
 	tries(t, func() error {
-		report, heard := echo(t, "sidetone", speech, config, args)
+		report, heard := echo(t, program, speech, config, args)
 		if relay := report.Path.Local.CandidateType == "relay"; relay != (protocol != "") || report.Path.RelayProtocol != protocol {
 			t.Errorf("path %+v", report.Path)
 		}
