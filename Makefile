@@ -127,6 +127,7 @@ deb: $(debs:%=cross-%) ## build bin/sidetone_VERSION_{arm64,armv7,armv6}.deb, an
 	@cp buildroot/install.sh bin/
 
 test-deb: build ## a package of this machine's own: what is in it; installed, upgraded, removed, purged in an overlay of this system (root)
+	@buildroot/setup.sh deb
 	@VERSION=$(VERSION) BUILT=$(BUILT) DEB_PROGRAM=bin/sidetone buildroot/deb.sh amd64 bin/sidetone-test.deb
 	@buildroot/deb/test.sh bin/sidetone-test.deb
 

@@ -18,7 +18,16 @@ case $version in
 [0-9]*.*) DEB_VERSION=$(sed 's/-/+/; s/-/./g' <<<"$version") ;;
 *) DEB_VERSION=0~${version//-/.} ;;
 esac
-export DEB_VERSION DEB_PROGRAM=${DEB_PROGRAM:-bin/sidetone-linux-$1}
+changelog=$(mktemp)
+trap 'rm -f "$changelog"' EXIT
+gzip -9n >"$changelog" <<END
+sidetone ($DEB_VERSION) stable; urgency=medium
+
+  * $VERSION
+
+ -- $(sed -n 's/^maintainer: //p' buildroot/deb/nfpm.yaml)  $(LC_ALL=C date -Ru -d "@$BUILT")
+END
+export DEB_VERSION DEB_CHANGELOG=$changelog DEB_PROGRAM=${DEB_PROGRAM:-bin/sidetone-linux-$1}
 out=${2:-bin/sidetone_${DEB_VERSION}_$1.deb}
 # With no cgo and none of our flags: it is a tool, and no part of what is built.
 SOURCE_DATE_EPOCH=$BUILT GOFLAGS= CGO_ENABLED=0 GOOS= GOARCH= go run "$nfpm" package --config buildroot/deb/nfpm.yaml --packager deb --target "$out"

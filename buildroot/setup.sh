@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a build needs and that are missing; does nothing when all is there.
-# Usage: buildroot/setup.sh [build|cross|test|speech|web|browser|board|compare]
+# Usage: buildroot/setup.sh [build|cross|deb|test|speech|web|browser|board|compare]
 # build is what `make build` needs on a Debian 12 with git, make and Go; cross what `make cross` needs besides
 set -euo pipefail
 
@@ -38,6 +38,10 @@ arm-linux-gnueabihf libc6-dev-armhf-cross
 arm-linux-gnueabi libc6-dev-armel-cross
 END
   need qemu-user-static qemu-x86_64-static qemu-aarch64-static qemu-arm-static
+  ;;
+deb)
+  need lintian lintian
+  need adduser adduser
   ;;
 speech)
   need espeak-ng espeak-ng

@@ -13,6 +13,10 @@ for want in '^-rwxr-xr-x root/root .* ./usr/bin/sidetone$' '^-rw-r--r-- root/roo
 done
 echo "test-deb: $(dpkg-deb -f "$deb" Package Version Architecture | tr '\n' ' ')"
 
+if command -v lintian >/dev/null; then
+  lintian --allow-root --fail-on error,warning "$deb" || fail "lintian has found something"
+  echo "test-deb: lintian has found nothing"
+fi
 if command -v systemd-analyze >/dev/null; then
   level=$(systemd-analyze security --offline=true --no-pager "$here/sidetone.service" | grep -oE 'level for sidetone.service: [0-9.]+' | grep -oE '[0-9.]+$')
   echo "test-deb: systemd-analyze security: $level"
@@ -40,6 +44,7 @@ if command -v systemd-analyze >/dev/null; then
   [ -z "$said" ] || fail "the unit: $said"
 fi
 echo '# mine' >>/etc/sidetone/sidetone.toml
+[ -e /etc/systemd/system/multi-user.target.wants/sidetone.service ] || fail "it does not start with the system"
 mkdir -p /var/lib/sidetone/slots
 dpkg -i /mnt/sidetone.deb >/mnt/log 2>&1 || { cat /mnt/log; fail "not installed again"; }
 grep -q '# mine' /etc/sidetone/sidetone.toml || fail "an upgrade took the config"
@@ -47,7 +52,7 @@ dpkg -r sidetone >/mnt/log 2>&1 || { cat /mnt/log; fail "not removed"; }
 grep -q '# mine' /etc/sidetone/sidetone.toml || fail "removing it took the config"
 [ -d /var/lib/sidetone ] || fail "removing it took the state"
 dpkg -P sidetone >/mnt/log 2>&1 || { cat /mnt/log; fail "not purged"; }
-for left in /etc/sidetone /var/lib/sidetone /usr/bin/sidetone /lib/systemd/system/sidetone.service; do
+for left in /etc/sidetone /var/lib/sidetone /usr/bin/sidetone /lib/systemd/system/sidetone.service /etc/systemd/system/multi-user.target.wants/sidetone.service; do
   [ ! -e "$left" ] || fail "purged, but $left is there"
 done
 ! getent passwd sidetone >/dev/null || fail "purged, but the user is there"
