@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -71,7 +72,11 @@ func fault(ctx context.Context, e subcommand.Env, args []string) int {
 	set.StringVar(&f.State, "state", "", "gateway: registration is answered by that `state`, as NOREG or FAILED")
 	set.BoolVar(&f.NoReports, "no-reports", false, "gateway: call reports are refused with 503")
 	set.Int64Var(&f.CutAfter, "cut-after", 0, "update: the connection is cut after so many `bytes` of each image or delta")
-	set.IntVar(&f.CorruptChunk, "corrupt-chunk", 0, "update: chunk `N` of each image, from 1 on, has a flipped bit")
+	set.Func("corrupt-chunk", "update: chunk `N` of each image, from 0 on, has a flipped bit", func(s string) error {
+		n, err := strconv.Atoi(s)
+		f.CorruptChunk = &n
+		return err
+	})
 	set.IntVar(&f.Slow, "slow", 0, "update: no faster than so many `kbit/s`, all devices together")
 	set.BoolVar(&f.Gone, "gone", false, "update: requests end without an answer")
 	restore := set.Bool("restore", false, "mend it")

@@ -36,15 +36,15 @@ const (
 // Trouble of the server. The zero Trouble is none; what is set stands together.
 type Trouble struct {
 	CutAfter     int64 `json:"cut_after,omitempty"`     // bytes of each image or delta that is asked for: then the connection is cut
-	CorruptChunk int   `json:"corrupt_chunk,omitempty"` // the n-th of each image, from 1 on, has a flipped bit
+	CorruptChunk *int  `json:"corrupt_chunk,omitempty"` // of each image, from 0 on: it has a flipped bit
 	Slow         int   `json:"slow,omitempty"`          // kbit/s, of all devices together
 	Gone         bool  `json:"gone,omitempty"`          // every request ends without an answer
 }
 
 // Check says what cannot be.
 func (t Trouble) Check() error {
-	if t.CutAfter < 0 || t.CorruptChunk < 0 || t.Slow < 0 {
-		return errors.New("bytes, chunks and kbit/s are counted from 1 on")
+	if t.CutAfter < 0 || t.CorruptChunk != nil && *t.CorruptChunk < 0 || t.Slow < 0 {
+		return errors.New("there are no bytes, chunks or kbit/s below 0")
 	}
 	return nil
 }
@@ -54,8 +54,8 @@ func (t Trouble) Words() (words []string) {
 	if t.CutAfter > 0 {
 		words = append(words, fmt.Sprintf("cut after %d bytes", t.CutAfter))
 	}
-	if t.CorruptChunk > 0 {
-		words = append(words, fmt.Sprintf("chunk %d corrupt", t.CorruptChunk))
+	if t.CorruptChunk != nil {
+		words = append(words, fmt.Sprintf("chunk %d corrupt", *t.CorruptChunk))
 	}
 	if t.Slow > 0 {
 		words = append(words, fmt.Sprintf("%d kbit/s", t.Slow))
@@ -207,14 +207,14 @@ func (f files) Open(name string) (http.File, error) {
 	file, err := http.Dir(f.s.repo.Dir).Open(name)
 	chunk := f.s.Trouble().CorruptChunk
 	board, _, _ := strings.Cut(strings.TrimPrefix(name, "/targets/"), "/")
-	if err != nil || chunk == 0 || !strings.HasPrefix(name, "/targets/") {
+	if err != nil || chunk == nil || !strings.HasPrefix(name, "/targets/") {
 		return file, err
 	}
 	t, err := f.s.repo.Current(board)
-	if err != nil || name != "/targets/"+t.Image.Path || chunk > len(t.Image.Chunks) {
+	if err != nil || name != "/targets/"+t.Image.Path || *chunk >= len(t.Image.Chunks) {
 		return file, nil
 	}
-	at, _ := t.Image.Chunk(chunk - 1)
+	at, _ := t.Image.Chunk(*chunk)
 	return &spoilt{File: file, bad: at}, nil
 }
 

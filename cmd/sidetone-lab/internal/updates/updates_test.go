@@ -120,7 +120,8 @@ func TestTrouble(t *testing.T) {
 	if _, err := offered(t, s, source); err != nil {
 		t.Errorf("metadata is cut: %v", err)
 	}
-	set(Trouble{CorruptChunk: 2})
+	second := 1
+	set(Trouble{CorruptChunk: &second})
 	targets, err := offered(t, s, source)
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,10 @@ package cli
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/pem"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -168,6 +171,18 @@ func TestShare(t *testing.T) {
 	d.fails("stamp --key timestamp.key --share rpi3=10", `no release for board "rpi3"`)
 	d.fails("stamp --key timestamp.key --share rpi4=101", "BOARD=PERCENT")
 	d.fails("stamp --key timestamp.key --share 10", "BOARD=PERCENT")
+}
+
+// A repository is walked through its server, too, which has to be who it says.
+func TestVerifyURL(t *testing.T) {
+	d := opened(t)
+	server := httptest.NewTLSServer(http.FileServer(http.Dir("updates")))
+	defer server.Close()
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	d.must(os.WriteFile("ca.pem", ca, 0o600))
+	d.does("verify "+server.URL+" --board rpi4 --ca ca.pem --root updates/metadata/1.root.json", "takes v1.0.0")
+	d.fails("verify "+server.URL+" --board rpi4", "certificate")
+	d.fails("verify "+server.URL+" --board rpi4 --ca root.pub", "root.pub holds no certificate")
 }
 
 // Each fault of a repository is told, and where it is.
