@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -39,12 +38,8 @@ var basics = []string{"virtio_pci", "virtio_net", "virtio_console", "configfs", 
 
 // Machine is a board that runs. It ends with its test.
 type Machine struct {
-	Began time.Time // when QEMU was started
-	Sound string    // the file with what the USB loudspeaker plays: a header of 44 bytes, s16 stereo at 48 kHz
-
-	t       testing.TB
-	console string
-	done    chan struct{} // closed when QEMU is gone
+	*emulator
+	Sound string // the file with what the USB loudspeaker plays: a header of 44 bytes, s16 stereo at 48 kHz
 
 	steer   net.Conn
 	mu      sync.Mutex
@@ -58,40 +53,28 @@ type Machine struct {
 func Boot(t testing.TB, o Options) *Machine {
 	t.Helper()
 	dir := t.TempDir()
-	m := &Machine{
-		Sound: filepath.Join(dir, "usb.wav"), t: t, console: filepath.Join(dir, "console"), done: make(chan struct{}),
-		answers: map[int]chan steer.Answer{},
-	}
+	m := &Machine{Sound: filepath.Join(dir, "usb.wav"), answers: map[int]chan steer.Answer{}}
 	initramfs := filepath.Join(dir, "initramfs")
 	if err := os.WriteFile(initramfs, o.archive(t, dir), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	steerAt, qmpAt := filepath.Join(dir, "steer"), filepath.Join(dir, "qmp")
-	cmd := exec.Command("qemu-system-aarch64",
-		"-M", "virt", "-cpu", "cortex-a53", "-m", "512", "-smp", "2", "-accel", "tcg,thread=multi", "-display", "none",
-		"-nodefaults", "-kernel", filepath.Join(o.Kernel, "vmlinuz"), "-initrd", initramfs,
-		"-append", "console=ttyAMA0 rdinit=/init panic=-1 loglevel=4",
-		"-serial", "file:"+m.console, "-qmp", "unix:"+qmpAt+",server=on,wait=off",
-		"-netdev", "user,id=net,net="+steer.Network, "-device", "virtio-net-pci,netdev=net,romfile=",
+	m.emulator = power(t, filepath.Join(dir, "console"),
+		"-kernel", filepath.Join(o.Kernel, "vmlinuz"), "-initrd", initramfs,
+		"-append", "console=ttyAMA0 rdinit=/init panic=-1 loglevel=4", "-qmp", "unix:"+qmpAt+",server=on,wait=off",
 		"-chardev", "socket,id=steer,server=on,wait=off,path="+steerAt,
 		"-device", "virtio-serial-pci", "-device", "virtserialport,chardev=steer,name="+steer.Port,
-		"-audiodev", "wav,id=speaker,out.frequency=48000,path="+m.Sound, "-device", "qemu-xhci,id=usb",
-		"-device", "i6300esb", "-action", "watchdog=reset")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var errOut strings.Builder
-	cmd.Stdout, cmd.Stderr = &errOut, &errOut
-	m.Began = time.Now()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(m.done)
-		cmd.Wait()
-	}()
+		"-audiodev", "wav,id=speaker,out.frequency=48000,path="+m.Sound, "-device", "qemu-xhci,id=usb")
 	t.Cleanup(func() {
-		m.end(cmd.Process)
-		if t.Failed() {
-			t.Logf("QEMU says:\n%s\nconsole:\n%s", &errOut, m.Console())
+		if m.monitor != nil {
+			m.hasNotBarked("the test")
+		}
+		m.end()
+		if m.steer != nil {
+			m.steer.Close()
+		}
+		if m.monitor != nil {
+			m.monitor.conn.Close()
 		}
 	})
 	m.monitor = m.openMonitor(qmpAt)
@@ -129,52 +112,6 @@ func (o Options) archive(t testing.TB, dir string) []byte {
 		}
 	}
 	return archive(files)
-}
-
-// dial connects to a socket of QEMU's, which may not be there yet.
-func (m *Machine) dial(path string) net.Conn {
-	m.t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		c, err := net.Dial("unix", path)
-		if err == nil {
-			return c
-		}
-		select {
-		case <-m.done:
-			m.t.Fatal("QEMU has ended")
-		default:
-		}
-		if time.Now().After(end) {
-			m.t.Fatal(err)
-		}
-	}
-}
-
-// end has QEMU go, which closes the file of its sound.
-func (m *Machine) end(p *os.Process) {
-	if m.monitor != nil {
-		m.hasNotBarked("the test")
-	}
-	p.Signal(syscall.SIGTERM)
-	select {
-	case <-m.done:
-	case <-time.After(10 * time.Second):
-		m.t.Error("QEMU does not end at SIGTERM")
-		p.Kill()
-		<-m.done
-	}
-	if m.steer != nil {
-		m.steer.Close()
-	}
-	if m.monitor != nil {
-		m.monitor.conn.Close()
-	}
-}
-
-// Console is what the board wrote to its console so far.
-func (m *Machine) Console() string {
-	b, _ := os.ReadFile(m.console)
-	return string(b)
 }
 
 // listen hands answers to who waits for them.

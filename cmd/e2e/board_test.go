@@ -21,8 +21,6 @@ import (
 )
 
 const (
-	// labForBoard is the lab's address, and the one by which the board gets to it: QEMU's user network ends in a socket here.
-	labForBoard = "10.0.2.2"
 	// boardPatience is for what an emulated board does: software plays the CPU, on a machine that may have other work.
 	boardPatience = time.Minute
 
@@ -43,13 +41,7 @@ func TestBoard(t *testing.T) {
 	if outside(t) {
 		return
 	}
-	here := (*namespace)(nil)
-	here.do(t, "ip link set lo up")
-	here.do(t, "ip link add lab type veth peer name wall") // a loopback's address would be no candidate of ICE
-	here.do(t, "ip link set wall up")
-	here.do(t, "ip link set lab up")
-	here.do(t, "ip addr add "+labForBoard+"/24 dev lab")
-	l := here.startLab(t, t.TempDir(), "--listen", "0.0.0.0:0", "--advertise", labForBoard)
+	l := startBoardLab(t)
 	b := bootBoard(t, l)
 	for _, part := range []struct {
 		name string
