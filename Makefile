@@ -31,6 +31,7 @@ long = $$(grep -rlE --include='*_test.go' 'SIDETONE_LONG|^//go:build long' $(roo
 longenv = $(env) export GOFLAGS="$${GOFLAGS/-tags=/-tags=long,}" &&
 
 boardenv = $(env) export GOFLAGS="$${GOFLAGS/-tags=/-tags=board,}" &&
+updateenv = $(env) export GOFLAGS="$${GOFLAGS/-tags=/-tags=update,}" &&
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -88,12 +89,43 @@ test-board: test-deps ## the firmware on an arm64 kernel in QEMU: buttons, lamp,
 board-kernel:
 	@buildroot/board.sh
 
+# The image of board qemu_aarch64, with the layout that all boards have.
+image-qemu: cross-arm64 ## build/image-qemu/{slot,sdcard}.img: an A/B system for QEMU, made of our program and Debian's kernel
+	@buildroot/setup.sh board && buildroot/setup.sh image && buildroot/board.sh
+	@buildroot/image-qemu.sh
+
+# Two versions of the same sources; the second is longer, so that what the linker lays out moves.
+KILLS ?= 0
+SEED ?= 1
+updates := v1.0.0 v1.10.0
+test-update: test-deps ## update the firmware of a card in QEMU, well and badly (KILLS=20: and cut the power)
+	@buildroot/setup.sh board && buildroot/setup.sh image && buildroot/board.sh
+	@set -e; for version in $(updates); do \
+		$(MAKE) --no-print-directory cross-arm64 VERSION=$$version; \
+		mkdir -p build/image-$$version && cp bin/sidetone-linux-arm64 build/image-$$version/sidetone; \
+		buildroot/image-qemu.sh build/image-$$version/sidetone build/image-$$version; \
+	done
+	$(updateenv) go test -count=1 -v -timeout 20m -run '^TestUpdate' ./cmd/e2e -kills $(KILLS) -seed $(SEED)
+
+BUILDROOT ?=
+test-buildroot: ## check the Buildroot tree against a checkout: make test-buildroot BUILDROOT=DIR
+	@if [ -n "$(BUILDROOT)" ]; then buildroot/tree.sh "$(BUILDROOT)"; else \
+		echo "test-buildroot: skipped: no Buildroot checkout given by BUILDROOT="; fi
+
+BOARD ?=
+sdcard: ## build a card for a board with Buildroot, from the internet: make sdcard BOARD=rpi4_64 BUILDROOT=DIR
+	@[ -n "$(BUILDROOT)" ] && [ -e "buildroot/configs/sidetone_$(BOARD)_defconfig" ] || { \
+		echo "usage: make sdcard BUILDROOT=DIR BOARD=one of $(patsubst buildroot/configs/sidetone_%_defconfig,%,$(wildcard buildroot/configs/*))"; exit 2; }
+	$(MAKE) -C "$(BUILDROOT)" O=$(CURDIR)/build/sdcard-$(BOARD) BR2_EXTERNAL=$(CURDIR)/buildroot sidetone_$(BOARD)_defconfig
+	$(MAKE) -C build/sdcard-$(BOARD)
+	@ls -l build/sdcard-$(BOARD)/images/sdcard.img
+
 demo: build ## make a real call: a lab, a door station, a concierge
 	@bin/sidetone-lab demo --speech audio/audiotest/testdata/speech.wav
 
 test: test-deps ## format, vet, all tests, each fuzz target for FUZZTIME, the pure packages on 32 bits
 	@files=$$(gofmt -l $(rooms)) && [ -z "$$files" ] || { echo "gofmt would change: $$files"; exit 1; }
-	$(longenv) go vet ./... && GOFLAGS="$${GOFLAGS/-tags=/-tags=trace,cross,board,}" go vet ./cmd/e2e
+	$(longenv) go vet ./... && GOFLAGS="$${GOFLAGS/-tags=/-tags=trace,cross,board,update,}" go vet ./cmd/e2e
 	$(env) go test $(TESTFLAGS) $(units)
 	$(env) go test -p 1 $(TESTFLAGS) $(alone)
 	GOARCH=386 CGO_ENABLED=0 go test $(TESTFLAGS) $(pure)
@@ -154,9 +186,9 @@ speech: ## make the speech WAVs again (needs espeak-ng and sox)
 	buildroot/speech.sh
 
 lint: deps ## staticcheck, of every build tag
-	$(longenv) export GOFLAGS="$${GOFLAGS/-tags=/-tags=trace,cross,board,}" && go run honnef.co/go/tools/cmd/staticcheck@v0.7.0 ./...
+	$(longenv) export GOFLAGS="$${GOFLAGS/-tags=/-tags=trace,cross,board,update,}" && go run honnef.co/go/tools/cmd/staticcheck@v0.7.0 ./...
 
 clean: ## remove what was built; the sources of C libraries stay in build/cache
 	rm -rf bin build/deps
 
-.PHONY: help deps deb test-deb build build-desktop mutate web test-browser test-board board-kernel demo test test-long test-race test-offline test-cross test-32 test-deps fuzz bench bench-audio bench-baresip speech lint clean cross
+.PHONY: help deps deb test-deb build build-desktop mutate web test-browser test-board board-kernel demo test test-long test-race test-offline test-cross test-32 test-deps fuzz bench bench-audio bench-baresip speech lint clean cross image-qemu test-update test-buildroot sdcard

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Fetches Debian's arm64 kernel and builds its GPIO simulator, which Debian leaves out, from Debian's own sources: what the
-# emulated board of `make test-board` boots. Nothing of it is installed.
+# emulated board of `make test-board` boots. And a few programs, which the image of `make image-qemu` holds beside ours.
+# Nothing of it is installed.
 # Usage: buildroot/board.sh
-# Into build/board/{vmlinuz,modules}. Needs what `buildroot/setup.sh board` installs. A second run ends at once.
+# Into build/board/{vmlinuz,modules,programs}. Needs what `buildroot/setup.sh board` installs. A second run ends at once.
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -40,13 +41,15 @@ APT::Sandbox::User "";
 #clear APT::Update::Post-Invoke-Success;
 END
 apt=(-c "$work/apt.conf" -qq)
-echo "board: fetching Debian's arm64 kernel, its headers and its sources" >&2
+echo "board: fetching Debian's arm64 kernel, its headers and its sources, busybox and e2fsprogs" >&2
 quiet apt-get "${apt[@]}" update
 image=$(apt-cache "${apt[@]}" depends linux-image-arm64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p')
 release=${image#linux-image-}
 cd "$work"
 quiet apt-get "${apt[@]}" download "$image" "linux-headers-$release" "linux-headers-${release%-arm64}-common" \
-  "linux-kbuild-$series:$(dpkg --print-architecture)" "linux-source-$series"
+  "linux-kbuild-$series:$(dpkg --print-architecture)" "linux-source-$series" \
+  busybox-static e2fsprogs libext2fs2 libcom-err2 libblkid1 libuuid1 libc6
+for package in busybox-static* e2fsprogs* lib*.deb; do dpkg -x "$package" programs; done
 for package in linux-image* linux-headers* linux-kbuild*; do dpkg -x "$package" root; done
 
 # The headers name each other by where they would be installed.
@@ -62,10 +65,11 @@ sed -i 's/handle_simple_irq(irq_to_desc(\(.*\)))/generic_handle_irq(\1)/' simula
 printf 'obj-m := gpio-simulator.o\ngpio-simulator-y := gpio-sim.o irq_sim.o\n' >simulator/Kbuild
 quiet make -C "$headers/linux-headers-$release" M="$work/simulator" ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- modules
 
-rm -rf "$out/modules"
+rm -rf "$out"/{modules,programs}
 mv "root/lib/modules/$release/kernel" "$out/modules"
 mv simulator/gpio-simulator.ko "$out/modules/"
-mv "root/boot/vmlinuz-$release" "$out/vmlinuz"
+mv programs "$out/programs"
+gzip -n9 <"root/boot/vmlinuz-$release" >"$out/vmlinuz"
 cd "$top"
 rm -rf "$work"
 echo "$recipe" >"$out/.stamp"

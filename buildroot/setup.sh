@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a build needs and that are missing; does nothing when all is there.
-# Usage: buildroot/setup.sh [build|cross|deb|test|speech|web|browser|board|compare]
+# Usage: buildroot/setup.sh [build|cross|deb|test|speech|web|browser|board|image|compare]
 # build is what `make build` needs on a Debian 12 with git, make and Go; cross what `make cross` needs besides
 set -euo pipefail
 
@@ -68,6 +68,15 @@ board)
   need make make
   need xz-utils xz
   need iproute2 ip
+  ;;
+image)
+  need genimage genimage
+  need squashfs-tools mksquashfs
+  need mtools mcopy mtype
+  need dosfstools mkdosfs
+  need cpio cpio
+  need device-tree-compiler fdtput
+  need qemu-user-static qemu-aarch64-static
   ;;
 compare)
   need baresip-core baresip
