@@ -120,10 +120,10 @@ func (d *updatable) install(version string) {
 	d.must(os.Symlink("a", filepath.Join(slots, "current")))
 }
 
-// program is an image of 3 MB, of which nothing compresses.
+// program is an image of 2 MB, of which nothing compresses.
 func program(version string) []byte {
 	b := []byte(version + "\n")
-	body := make([]byte, 3<<20)
+	body := make([]byte, 2<<20)
 	rand.NewChaCha8([32]byte{}).Read(body)
 	return append(b, body...)
 }
@@ -398,9 +398,17 @@ func TestUpdate(t *testing.T) {
 		},
 		"it is cancelled": func(d *updatable) {
 			d.publish("v1.1.0")
-			d.cfg.Update.BandwidthKbps = 800 // half a minute
+			d.cfg.Update.BandwidthKbps = 200 // more than a minute
 			d.run()
 			d.comes("downloading", nil)
+			d.mu.Lock()
+			a := d.now
+			d.mu.Unlock()
+			for end := time.Now().Add(time.Minute); a.Status(d.t.Context()).Indicator.Name != "updating"; time.Sleep(20 * time.Millisecond) {
+				if time.Now().After(end) {
+					d.t.Fatalf("the lamp says %s", a.Status(d.t.Context()).Indicator)
+				}
+			}
 			d.command("update-cancel", `{}`)
 			if u := d.comes("idle", nil); u.Reason != "cancelled by somebody at the device" || u.InProgress {
 				d.t.Errorf("%+v", u)
@@ -410,7 +418,7 @@ func TestUpdate(t *testing.T) {
 		},
 		"a restart in the middle of it": func(d *updatable) {
 			d.publish("v1.1.0")
-			d.cfg.Update.BandwidthKbps = 8000 // 3 s
+			d.cfg.Update.BandwidthKbps = 2000 // 8 s
 			d.run()
 			d.comes("downloading", func(u control.Update) bool { return *u.UpdatePercentage >= 30 })
 			d.quit()
