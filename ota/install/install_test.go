@@ -254,6 +254,32 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// A server that stays connected and sends nothing more is given up, and asked again where it was.
+func TestStalledServer(t *testing.T) {
+	w := newWorld(t)
+	stalled := false
+	w.answer(func(rw http.ResponseWriter, req *http.Request) bool {
+		if stalled || !strings.Contains(req.URL.Path, "/targets/") {
+			return false
+		}
+		stalled = true
+		rw.Header().Set("Content-Length", fmt.Sprint(len(w.image)))
+		_, _ = rw.Write(w.image[:chunk+5])
+		_ = http.NewResponseController(rw).Flush()
+		<-req.Context().Done() // the device has gone
+		return true
+	})
+	h := w.Source.(HTTP)
+	h.Idle = time.Second
+	w.Source, w.Patience = h, time.Minute
+	if _, err := w.all(0); err != nil || !bytes.Equal(w.inSlot(), w.image) {
+		t.Fatal(err)
+	}
+	if asked := w.requests(); !stalled || !strings.Contains(asked, fmt.Sprintf("bytes=%d-", chunk)) {
+		t.Errorf("asked for %s", asked)
+	}
+}
+
 // What was fetched before a restart is not fetched again.
 func TestResumeAfterRestart(t *testing.T) {
 	w := newWorld(t)

@@ -1,6 +1,7 @@
 package install
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"golang.org/x/time/rate"
 )
@@ -18,6 +20,7 @@ type HTTP struct {
 	URL    *url.URL
 	Client *http.Client  // with the proxy and the roots that the config names
 	Limit  *rate.Limiter // bytes per second, nil for no limit; its burst is at least maxRead
+	Idle   time.Duration // a server that sends nothing for so long is given up; 0: a minute
 }
 
 // maxRead is how much is read at once, so that a limit is smooth.
@@ -48,6 +51,18 @@ func (h HTTP) Open(ctx context.Context, path string, from int64) (io.ReadCloser,
 
 func (h HTTP) get(ctx context.Context, path string, from int64) (io.ReadCloser, error) {
 	where := h.URL.JoinPath(path)
+	ctx, cancel := context.WithCancelCause(ctx)
+	idle := &watched{ctx: ctx, cancel: cancel, limit: cmp.Or(h.Idle, time.Minute)}
+	body, err := h.ask(ctx, where, from)
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	idle.ReadCloser = body
+	return idle, nil
+}
+
+func (h HTTP) ask(ctx context.Context, where *url.URL, from int64) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where.String(), nil)
 	if err != nil {
 		return nil, err
@@ -79,6 +94,32 @@ func (h HTTP) get(ctx context.Context, path string, from int64) (io.ReadCloser, 
 		return res.Body, nil
 	}
 	return nil, errors.Join(err, res.Body.Close())
+}
+
+// watched gives up a body that does not come.
+type watched struct {
+	io.ReadCloser
+	ctx    context.Context
+	cancel context.CancelCauseFunc // ends the request
+	limit  time.Duration
+}
+
+// errIdle is the cause of that.
+var errIdle = errors.New("the server sends nothing any more")
+
+func (w *watched) Read(p []byte) (int, error) {
+	late := time.AfterFunc(w.limit, func() { w.cancel(errIdle) })
+	n, err := w.ReadCloser.Read(p)
+	late.Stop()
+	if err != nil && err != io.EOF && context.Cause(w.ctx) == errIdle {
+		err = errIdle
+	}
+	return n, err
+}
+
+func (w *watched) Close() error {
+	defer w.cancel(nil)
+	return w.ReadCloser.Close()
 }
 
 // limited reads no faster than its limiter allows.
