@@ -8,12 +8,12 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,10 +30,18 @@ const (
 	updateBoard            = "qemu"
 )
 
+// What the Makefile says, by the environment, which outside hands on.
 var (
-	kills = flag.Int("kills", 0, "power cuts in TestUpdateKills")
-	seed  = flag.Uint64("seed", 1, "of what is left to chance in tests of updates")
+	kills = fromEnv("SIDETONE_KILLS", 0) // power cuts in TestUpdateKills
+	seed  = fromEnv("SIDETONE_SEED", 1)  // of what is left to chance
 )
+
+func fromEnv(variable string, otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv(variable)); err == nil {
+		return n
+	}
+	return otherwise
+}
 
 // updatePatience is for what an emulated board does from power on, or for a whole download: software plays the CPU, on a
 // machine that may have other work.
@@ -305,7 +313,7 @@ func TestUpdate(t *testing.T) {
 		return
 	}
 	u := newUpdated(t)
-	random := rand.New(rand.NewPCG(*seed, 0))
+	random := rand.New(rand.NewPCG(uint64(seed), 0))
 	oldImage, newImage := fmt.Sprintf(imageOf, oldVersion)+"/slot.img", fmt.Sprintf(imageOf, newVersion)+"/slot.img"
 	part := func(name string, test func()) {
 		t.Run(name, func(inner *testing.T) {
@@ -334,7 +342,12 @@ func TestUpdate(t *testing.T) {
 
 // rollsBack has the board try a system that does not work.
 func (u *updated) rollsBack(version, oldImage string, overlay map[string]string) {
-	u.put(version, u.image(overlay), oldImage)
+	made := u.put(version, u.image(overlay), oldImage)
+	whole, delta := made.Image.Size, made.Deltas[0].Size
+	u.t.Logf("the image has %d bytes, the delta from what runs %d: %.1f %%", whole, delta, float64(delta)/float64(whole)*100)
+	if delta > whole/10 {
+		u.t.Error("the delta is more than a tenth of the image")
+	}
 	boots := len(u.Boots())
 	u.do("check")
 	s := u.await("it is rolled back", func(s updateState) bool { return s.Phase == "rolled back" && s.Installed == oldVersion })
@@ -432,16 +445,15 @@ func (u *updated) refusals(newImage string, random *rand.Rand) {
 
 // TestUpdateKills cuts the power at random points of updates.
 func TestUpdateKills(t *testing.T) {
-	if *kills == 0 {
+	if kills == 0 {
 		t.Skip("by hand: make test-update KILLS=20")
 	}
 	if outside(t, "qemu-system-aarch64", "fdtput", "mcopy", "genimage") {
 		return
 	}
 	u := newUpdated(t)
-	random := rand.New(rand.NewPCG(*seed, 0))
-	delta := u.put(newVersion, fmt.Sprintf(imageOf, newVersion)+"/slot.img", fmt.Sprintf(imageOf, oldVersion)+"/slot.img").Deltas[0]
-	t.Logf("the image has %d bytes, the delta %d: %.1f %%", 40<<20, delta.Size, float64(delta.Size)/(40<<20)*100)
+	random := rand.New(rand.NewPCG(uint64(seed), 0))
+	u.put(newVersion, fmt.Sprintf(imageOf, newVersion)+"/slot.img", fmt.Sprintf(imageOf, oldVersion)+"/slot.img")
 	phases := map[string]int{}
 	installed := func() (s updateState) {
 		if all := u.w.all(updateTopic); len(all) > 0 {
@@ -450,7 +462,7 @@ func TestUpdateKills(t *testing.T) {
 		return s
 	}
 	u.do("check")
-	for n := 0; n < *kills; n++ {
+	for n := 0; n < kills; n++ {
 		time.Sleep(time.Duration(random.Int64N(int64(40 * time.Second))))
 		s := installed()
 		phases[s.Phase]++
@@ -464,5 +476,5 @@ func TestUpdateKills(t *testing.T) {
 	}
 	u.await("in the end it is committed", func(s updateState) bool { return s.Phase == "committed" && s.Installed == newVersion })
 	u.registered()
-	t.Logf("%d power cuts, by the phase that was told last: %v; seed %d", *kills, phases, *seed)
+	t.Logf("%d power cuts, by the phase that was told last: %v; seed %d", kills, phases, seed)
 }
