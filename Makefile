@@ -110,7 +110,7 @@ image-v%:
 
 BUILDROOT ?=
 test-buildroot: ## check the Buildroot tree against a checkout: make test-buildroot BUILDROOT=DIR
-	@if [ -n "$(BUILDROOT)" ]; then buildroot/tree.sh "$(BUILDROOT)"; else \
+	@if [ -n "$(BUILDROOT)" ]; then buildroot/setup.sh tree && buildroot/tree.sh "$(BUILDROOT)"; else \
 		echo "test-buildroot: skipped: no Buildroot checkout given by BUILDROOT="; fi
 
 BOARD ?=

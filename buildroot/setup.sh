@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a build needs and that are missing; does nothing when all is there.
-# Usage: buildroot/setup.sh [build|cross|deb|test|speech|web|browser|board|image|compare]
+# Usage: buildroot/setup.sh [build|cross|deb|test|speech|web|browser|board|image|tree|compare]
 # build is what `make build` needs on a Debian 12 with git, make and Go; cross what `make cross` needs besides
 set -euo pipefail
 
@@ -77,6 +77,11 @@ image)
   need cpio cpio
   need device-tree-compiler fdtput
   need qemu-user-static qemu-aarch64-static
+  ;;
+tree)
+  need flake8 flake8
+  need shellcheck shellcheck
+  [ -e /usr/lib/python3/dist-packages/magic ] || packages+=(python3-magic)
   ;;
 compare)
   need baresip-core baresip

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the Buildroot tree against a Buildroot checkout, without a network and without building anything: every defconfig
 # loads, keeps each of its settings, and selects our package; the files keep Buildroot's conventions.
-# Usage: buildroot/tree.sh BUILDROOT
+# Usage: buildroot/tree.sh BUILDROOT   Needs what `buildroot/setup.sh tree` installs.
 set -euo pipefail
 top=$(cd "$(dirname "$0")" && pwd)
 buildroot=$(cd "$1" && pwd)
@@ -28,6 +28,6 @@ for config in "$top"/configs/*_defconfig; do
   [ "$bad" = 1 ] || echo "tree: $name loads, keeps its settings and selects our package"
 done
 files=$(find "$top"/{external.desc,external.mk,Config.in,package,configs,board} -type f)
-# shellcheck is asked by check-package where it is there.
-"$buildroot/utils/check-package" -b $files || fail "check-package"
+# By the system's Python, for which Debian's packages are.
+/usr/bin/python3 "$buildroot/utils/check-package" -b $files || fail "check-package"
 exit $bad

@@ -368,22 +368,23 @@ func (u *updated) rollsBack(version, oldImage string, overlay map[string]string)
 // takes has the board take a good system, from a server that goes away in mid-download.
 func (u *updated) takes(newImage string) {
 	t := u.t
+	boots := u.Boots()
+	first := boots[len(boots)-1]
+	before := len(first.Console())
 	u.put(newVersion, newImage)
-	u.fault("--slow", "60000") // no faster than a DSL line, so that there is a midst
+	u.fault("--slow", "60000") // so that there is a midst
 	u.do("check")
 	u.await("a part of the download", func(s updateState) bool {
 		return s.Phase == "downloading" && s.Percentage != nil && *s.Percentage > 20
 	})
 	u.fault("--gone")
-	boots := u.Boots()
-	first := boots[len(boots)-1]
 	eventually(t, updatePatience, "the download breaks off", func() bool {
-		return strings.Contains(first.Console(), "the download broke off, it goes on")
+		return strings.Contains(first.Console()[before:], "the download broke off, it goes on")
 	})
 	u.fault("--restore")
 	u.await("it is committed", func(s updateState) bool { return s.Phase == "committed" && s.Installed == newVersion })
 	u.runs(3)
-	for line := range strings.Lines(first.Console()) {
+	for line := range strings.Lines(first.Console()[before:]) {
 		if strings.Contains(line, "broke off") {
 			t.Log(strings.TrimSpace(line))
 			if !strings.Contains(line, "offset=") || strings.Contains(line, "offset=0 ") {
