@@ -92,6 +92,8 @@ unpack() { mkdir "$work/$1" && tar -xf "$2" -C "$work/$1" --strip-components=1 &
 # quiet COMMAND...: its output is shown only when it fails.
 quiet() { "$@" >"$work/log" 2>&1 || { tail -n 40 "$work/log" >&2; echo "deps: failed: $*" >&2; exit 1; }; }
 
+# Each function in a section of its own, so that the linker leaves out what is not called; nobody unwinds C here.
+small="-g0 -ffunction-sections -fdata-sections -fno-unwind-tables -fno-asynchronous-unwind-tables"
 # Nothing of the libraries depends on where they are built: they are installed to $root by DESTDIR.
 flags=(--enable-static --disable-shared --disable-dependency-tracking --prefix=/)
 # The tools beside a cross compiler (ar, ranlib) have its name with another end.
@@ -104,7 +106,9 @@ tarball=$(fetch "${alsa[@]}"); cd "$(unpack alsa "$tarball")"
 echo "deps: building alsa-lib ${alsa[1]} for $target" >&2
 quiet ./configure "${flags[@]}" --with-libdl=no --disable-python --disable-aload --disable-ucm --disable-topology \
   --disable-seq --disable-rawmidi --disable-hwdep --disable-old-symbols --without-versioned \
-  --with-configdir=/usr/share/alsa --with-plugindir=/nonexistent --with-ctl-plugins= CFLAGS="-O2 -g0"
+  --with-configdir=/usr/share/alsa --with-plugindir=/nonexistent --with-ctl-plugins= \
+  --with-pcm-plugins=asym,copy,dmix,dshare,dsnoop,hooks,iec958,lfloat,linear,mmap_emul,null,plug,rate,route,softvol \
+  CFLAGS="-Os -DNDEBUG $small"
 quiet make -j"$jobs" -C include
 quiet make -j"$jobs" -C src
 # Only these two: a plain `make install` would write into the build host's /usr/share/alsa.
@@ -113,13 +117,13 @@ install -D -m 644 -t "$root/lib" src/.libs/libasound.a
 
 tarball=$(fetch "${opus[@]}"); cd "$(unpack opus "$tarball")"
 echo "deps: building opus ${opus[1]} for $target" >&2
-quiet ./configure "${flags[@]}" --disable-doc --disable-extra-programs "${simd[@]}" CFLAGS="-O3 -g0"
+quiet ./configure "${flags[@]}" --disable-doc --disable-extra-programs "${simd[@]}" CFLAGS="-O3 $small"
 quiet make -j"$jobs"
 quiet make install DESTDIR="$root"
 
 tarball=$(fetch "${speexdsp[@]}"); cd "$(unpack speexdsp "$tarball")"
 echo "deps: building speexdsp ${speexdsp[1]} for $target" >&2
-quiet ./configure "${flags[@]}" --disable-examples CFLAGS="-O3 -g0"
+quiet ./configure "${flags[@]}" --disable-examples CFLAGS="-O3 $small"
 quiet make -j"$jobs"
 quiet make install DESTDIR="$root"
 

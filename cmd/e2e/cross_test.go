@@ -54,6 +54,7 @@ func TestCross(t *testing.T) {
 	for _, target := range targets {
 		t.Run(target.name, func(t *testing.T) {
 			target.isStatic(t)
+			target.fits(t)
 			device := target.device(t)
 			r := run(t, time.Minute, nil, device, "version")
 			if want := regexp.MustCompile(`^sidetone \S+ [0-9a-f]{40} linux/` + target.goarch + `\n$`); !want.MatchString(r.out) {
@@ -165,6 +166,22 @@ func (target target) isStatic(t *testing.T) {
 	}
 	if needed, err := f.DynString(elf.DT_NEEDED); len(needed) > 0 || err != nil && !errors.Is(err, elf.ErrNoSymbols) {
 		t.Errorf("it needs %q, %v", needed, err)
+	}
+}
+
+// budget is what the program may take of a device's storage, in bytes: 14 MiB.
+const budget = 14 << 20
+
+// fits holds that the program for an ARM is within the budget. x86's code is larger, and no board's.
+func (target target) fits(t *testing.T) {
+	t.Helper()
+	f, err := os.Stat(target.program(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes, %.2f MiB", f.Size(), float64(f.Size())/(1<<20))
+	if f.Size() > budget && target.machine != elf.EM_X86_64 {
+		t.Errorf("it has %d bytes, want at most %d", f.Size(), budget)
 	}
 }
 
