@@ -222,6 +222,16 @@ func (d *updatable) comes(phase string, also func(control.Update) bool) control.
 	}
 }
 
+// lamp waits for what the lamp says.
+func (d *updatable) lamp(a *Appliance, name string) {
+	d.t.Helper()
+	for end := time.Now().Add(time.Minute); a.Status(d.t.Context()).Indicator.Name != name; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			d.t.Fatalf("the lamp says %v, want %s", a.Status(d.t.Context()).Indicator, name)
+		}
+	}
+}
+
 // phases that were told of, in their order.
 func (d *updatable) phases() (all []string) {
 	d.mu.Lock()
@@ -270,11 +280,11 @@ func TestUpdate(t *testing.T) {
 			if u.InstalledVersion != "v1.1.0" || u.LatestVersion != "v1.1.0" || u.InProgress || u.UpdatePercentage != nil {
 				d.t.Errorf("%+v", u)
 			}
+			d.quit() // all is told by then
 			want := []string{"idle", "checking", "downloading", "verifying", "writing", "ready", "trying", "probation", "committed"}
 			if got := slices.DeleteFunc(d.phases(), func(p string) bool { return p == "waiting" }); !slices.Equal(slices.Compact(got), want) {
 				d.t.Errorf("phases %q, want %q", got, want)
 			}
-			d.mu.Lock()
 			percents := []int{}
 			for _, e := range d.told {
 				if u := e.Update; u.Phase == "downloading" {
@@ -284,11 +294,9 @@ func TestUpdate(t *testing.T) {
 					}
 				}
 			}
-			d.mu.Unlock()
 			if !slices.IsSorted(percents) || len(percents) < 3 {
 				d.t.Errorf("percent %v", percents)
 			}
-			d.quit()
 			d.has("v1.0.0", "v1.1.0")
 		},
 		"not signed as it must be": func(d *updatable) {
@@ -326,12 +334,11 @@ func TestUpdate(t *testing.T) {
 				time.Sleep(20 * time.Millisecond)
 			}
 			d.x.ring()
+			d.lamp(a, "ringing")
 			d.publish("v1.1.0")
 			d.command("update-check", `{}`)
 			d.comes("waiting", func(u control.Update) bool { return u.Reason == "a call rings" })
-			if lamp := a.Status(d.t.Context()).Indicator.Name; lamp != "ringing" {
-				d.t.Errorf("the lamp says %s", lamp)
-			}
+			d.lamp(a, "ringing")
 			d.x.hangUp()
 			d.comes("committed", nil)
 			d.quit()
@@ -404,11 +411,7 @@ func TestUpdate(t *testing.T) {
 			d.mu.Lock()
 			a := d.now
 			d.mu.Unlock()
-			for end := time.Now().Add(time.Minute); a.Status(d.t.Context()).Indicator.Name != "updating"; time.Sleep(20 * time.Millisecond) {
-				if time.Now().After(end) {
-					d.t.Fatalf("the lamp says %s", a.Status(d.t.Context()).Indicator)
-				}
-			}
+			d.lamp(a, "updating")
 			d.command("update-cancel", `{}`)
 			if u := d.comes("idle", nil); u.Reason != "cancelled by somebody at the device" || u.InProgress {
 				d.t.Errorf("%+v", u)
@@ -418,10 +421,11 @@ func TestUpdate(t *testing.T) {
 		},
 		"a restart in the middle of it": func(d *updatable) {
 			d.publish("v1.1.0")
-			d.cfg.Update.BandwidthKbps = 2000 // 8 s
+			d.cfg.Update.BandwidthKbps = 200 // more than a minute
 			d.run()
-			d.comes("downloading", func(u control.Update) bool { return *u.UpdatePercentage >= 30 })
+			d.comes("downloading", func(u control.Update) bool { return *u.UpdatePercentage >= 5 })
 			d.quit()
+			d.cfg.Update.BandwidthKbps = 0
 			d.run()
 			d.comes("committed", nil)
 			d.quit()
