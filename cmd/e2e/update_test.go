@@ -107,9 +107,11 @@ func TestUpdateOfTheProgram(t *testing.T) {
 	becomes("v1.1.0 stays", func(u updateStatus, code int) bool {
 		return code == 0 && u.Installed == "v1.1.0" && u.Latest == "v1.1.0"
 	})
+	// Of states only the last counts; of events none is left out.
+	fleet.await(t, "up/event/update", func(b []byte) bool { return strings.Contains(string(b), `"committed"`) })
 	fleet.await(t, "up/state/update", func(b []byte) bool {
 		var u updateStatus
-		return json.Unmarshal(b, &u) == nil && u.Phase == "committed" && u.Installed == "v1.1.0"
+		return json.Unmarshal(b, &u) == nil && u.Installed == "v1.1.0"
 	})
 
 	broken := filepath.Join(t.TempDir(), "sidetone")
