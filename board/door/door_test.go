@@ -297,6 +297,27 @@ func TestPulses(t *testing.T) {
 	r.want(command("cellar", 0), "refused: no_such_relay by command")
 }
 
+func TestOpen(t *testing.T) {
+	r := newRig(t, nil)
+	is := func(what string, want bool) {
+		t.Helper()
+		if got := r.s.Open(); got != want {
+			t.Errorf("open with %s: %t", what, got)
+		}
+	}
+	is("nothing", false)
+	r.do(Input{Kind: Contact, On: true})
+	is("the contact open", true)
+	r.do(Input{Kind: Contact})
+	is("the contact shut again", false)
+	r.do(Input{Kind: Command, Way: ByCommand, Relay: "gate"})
+	is("a relay that waits", true)
+	r.after(2 * time.Second).tick()
+	is("a relay that is on", true)
+	r.after(time.Minute).tick()
+	is("the pulse over", false)
+}
+
 func TestCommandsFromAfar(t *testing.T) {
 	for _, may := range []bool{true, false} {
 		r := newRig(t, func(c *Config) { c.FromAfar = may })
