@@ -435,10 +435,10 @@ func (u *updated) refusals(newImage string, random *rand.Rand) {
 	u.refuses("failed", "the slot only")
 
 	// A bit flips in the first chunk, and in any other.
-	for _, chunk := range []int{1, 2 + random.IntN(len(good.Image.Chunks)/4)} {
+	for _, chunk := range []int{0, 1 + random.IntN(len(good.Image.Chunks)/4)} {
 		u.put(newVersion, newImage)
 		u.fault("--corrupt-chunk", fmt.Sprint(chunk))
-		u.refuses("failed", fmt.Sprintf("chunk %d of the image", chunk-1))
+		u.refuses("failed", fmt.Sprintf("chunk %d of the image", chunk))
 		u.fault("--restore")
 	}
 	u.runs(2)
