@@ -84,13 +84,8 @@ func Flags(e Env, name string) *flag.FlagSet {
 // When it is not ok the sub-command ends with code.
 func Parse(e Env, set *flag.FlagSet, args []string, least, most int) (words []string, code int, ok bool) {
 	for {
-		if err := set.Parse(args); errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintf(e.Out, "Flags of %s:\n", set.Name())
-			set.SetOutput(e.Out)
-			set.PrintDefaults()
-			return nil, OK, false
-		} else if err != nil {
-			return nil, wrong(e, set), false
+		if code, ok := ParseFlags(e, set, args); !ok {
+			return nil, code, false
 		}
 		if set.NArg() == 0 {
 			break
@@ -105,9 +100,25 @@ func Parse(e Env, set *flag.FlagSet, args []string, least, most int) (words []st
 	return words, OK, true
 }
 
+// ParseFlags reads the flags before the first other word. When it is not ok the sub-command ends with code.
+func ParseFlags(e Env, set *flag.FlagSet, args []string) (code int, ok bool) {
+	err := set.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintf(e.Out, "Flags of %s:\n", set.Name())
+		set.SetOutput(e.Out)
+		set.PrintDefaults()
+		return OK, false
+	}
+	if err != nil {
+		return wrong(e, set), false
+	}
+	return OK, true
+}
+
 // wrong tells where the right words stand.
 func wrong(e Env, set *flag.FlagSet) int {
-	fmt.Fprintf(e.Err, "%s -h lists its flags\n", set.Name())
+	program, _, _ := strings.Cut(set.Name(), " ")
+	fmt.Fprintf(e.Err, "%s -h lists its flags, %s help its words\n", set.Name(), program)
 	return Usage
 }
 

@@ -36,7 +36,7 @@ func TestProgram(t *testing.T) {
 		{"go --fast -- --there", 7, "", "tool: no way\n", []string{"--there", "true <nil>"}},
 		{"go", Usage, "", "tool go: takes 1 to 2 words, got 0\n", nil},
 		{"go a b c", Usage, "", "takes 1 to 2 words, got 3\n", nil},
-		{"go --slow", Usage, "", "flag provided but not defined: -slow\ntool go -h lists its flags\n", nil},
+		{"go --slow", Usage, "", "flag provided but not defined: -slow\ntool go -h lists its flags, tool help its words\n", nil},
 		{"go -h", OK, "Flags of tool go:\n  -fast\n    \thurry\n", "", nil},
 		{"stay", Usage, "", `tool: there is no command "stay": tool help lists them`, nil},
 		{"", Usage, "", "tool go [--fast] WHERE [WHEN]\n        leave\n", nil},

@@ -19,8 +19,8 @@ import (
 func startCurrent(_ context.Context, e subcommand.Env, args []string) int {
 	set := subcommand.Flags(e, "sidetone start")
 	dir := set.String("slots", "/var/lib/sidetone/slots", "the `directory` of the versions: slots in device.state_dir")
-	if err := set.Parse(args); err != nil { // what follows the flags is not ours
-		return subcommand.Usage
+	if code, ok := subcommand.ParseFlags(e, set, args); !ok { // what follows the flags is not ours
+		return code
 	}
 	self, err := os.Executable()
 	if err != nil {
