@@ -80,15 +80,33 @@ func registered(ctx context.Context, events <-chan control.Event) error {
 	}
 }
 
-// Heard tells whether sound, not only packets, came in during the call: some energy was played.
-func Heard(r *quality.Report) bool {
+// Heard says why nobody heard the far side of a call in the end: no sound came in, or none any more. Packets without sound
+// are none, and who ends a held call expects none.
+func Heard(r *quality.Report, held bool) error {
+	var energy float64
+	var packets uint64
+	var last, end time.Time // of packets, of the call
 	for _, e := range r.Stats {
-		if e.Audio.Inbound != nil && e.Audio.Inbound.TotalAudioEnergy > heardEnergy {
-			return true
+		if end = e.End; last.IsZero() {
+			last = e.Start
+		}
+		if in := e.Audio.Inbound; in != nil && in.PacketsReceived > packets {
+			energy, packets, last = in.TotalAudioEnergy, in.PacketsReceived, end
 		}
 	}
-	return false
+	switch away := end.Sub(last); {
+	case energy <= heardEnergy:
+		return errors.New("no sound came in")
+	case away >= goneAfter && !held:
+		return fmt.Errorf("nothing came in for its last %.0f s", away.Seconds())
+	}
+	return nil
 }
 
-// heardEnergy is what 100 ms at -50 dBFS add up to, in webrtc-stats' unit: far below speech, far above dither.
-const heardEnergy = 1e-5 * 0.1
+const (
+	// heardEnergy is what 100 ms at -50 dBFS add up to, in webrtc-stats' unit: far below speech, far above dither.
+	heardEnergy = 1e-5 * 0.1
+	// goneAfter is how long the far side sends nothing at all when it is gone, and not only silent: what sends no packets of
+	// silence (DTX) sends one in 400 ms.
+	goneAfter = 3 * time.Second
+)

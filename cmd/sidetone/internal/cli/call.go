@@ -30,7 +30,7 @@ func placeCall(ctx context.Context, e subcommand.Env, args []string) int {
 		fmt.Fprintf(e.Err, "sidetone call: --for %s is negative\n", *length)
 		return subcommand.Usage
 	}
-	p := printer{Env: e, json: *asJSON}
+	p := printer{Env: e, json: *asJSON, unheard: errors.New("no report came of it")}
 	request := control.CallRequest{DialRequest: how(words[0]), For: *length}
 	var err error
 	if *in == "" && *out == "" && control.Alive(cfg.Control.Socket) {
@@ -68,8 +68,8 @@ func placeCall(ctx context.Context, e subcommand.Env, args []string) int {
 		return subcommand.Failed
 	case !p.answered:
 		return tool.Fail(e, subcommand.Failed, fmt.Errorf("the call to %s was not answered%s", words[0], p.why))
-	case !p.heard:
-		return tool.Fail(e, subcommand.Failed, fmt.Errorf("the call to %s was answered, but no sound came in", words[0]))
+	case p.unheard != nil:
+		return tool.Fail(e, subcommand.Failed, fmt.Errorf("the call to %s was answered, but %w", words[0], p.unheard))
 	}
 	return subcommand.OK
 }
@@ -77,14 +77,19 @@ func placeCall(ctx context.Context, e subcommand.Env, args []string) int {
 // printer shows events, and remembers what decides the exit code.
 type printer struct {
 	subcommand.Env
-	json            bool
-	answered, heard bool
-	why             string
+	json     bool
+	answered bool
+	held     bool // when it ended
+	why      string
+	unheard  error // why the far side was not heard in the end
 }
 
 func (p *printer) event(e control.Event) {
 	if e.State == "active" {
 		p.answered = true
+	}
+	if e.State == "hangup" {
+		p.held = e.PrevState == "held"
 	}
 	if e.State == "hangup" && e.Call != nil && e.Call.Cause.Cause != "" {
 		p.why = fmt.Sprintf(": %s (%d)", e.Call.Cause.Cause, e.Call.CauseCode)
@@ -96,7 +101,7 @@ func (p *printer) event(e control.Event) {
 		}
 	}
 	if e.Report != nil {
-		p.heard = appliance.Heard(e.Report)
+		p.unheard = appliance.Heard(e.Report, p.held)
 	}
 	if p.json {
 		json.NewEncoder(p.Out).Encode(e)
