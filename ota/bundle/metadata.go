@@ -127,10 +127,11 @@ type Image struct {
 
 // Delta makes the image out of another that a device may have.
 type Delta struct {
-	From   []byte `json:"from"`   // SHA-256 of that image
-	Path   string `json:"path"`   // below the server's URL
-	Size   int64  `json:"size"`   // bytes
-	SHA256 []byte `json:"sha256"` // of the delta
+	From     []byte `json:"from"`      // SHA-256 of that image
+	FromSize int64  `json:"from_size"` // bytes of that image
+	Path     string `json:"path"`      // below the server's URL
+	Size     int64  `json:"size"`      // bytes
+	SHA256   []byte `json:"sha256"`    // of the delta
 }
 
 // Bounds of what is taken: nothing that a server says makes a device run out of memory.
@@ -169,7 +170,8 @@ func (t *Targets) Check() error {
 		}
 	}
 	for n, d := range t.Deltas {
-		if !safePath(d.Path) || len(d.From) != sha256.Size || len(d.SHA256) != sha256.Size || d.Size < 1 || d.Size > i.Size {
+		if !safePath(d.Path) || len(d.From) != sha256.Size || len(d.SHA256) != sha256.Size ||
+			d.Size < 1 || d.Size > i.Size || d.FromSize < 1 || d.FromSize > maxImage {
 			return fmt.Errorf("deltas: number %d is none", n)
 		}
 	}

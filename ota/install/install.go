@@ -4,13 +4,16 @@ package install
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"sidetone/ota"
@@ -40,8 +43,6 @@ type Installer struct {
 	Now     func() time.Time             // may be early, never late
 	Log     *slog.Logger
 
-	// Old opens the slot that runs, for deltas, and gives the SHA-256 of the image it was written from. Nil: no deltas.
-	Old func() (image io.ReaderAt, size int64, sum []byte, err error)
 	// NeverFull is for links that are paid by the byte: without a delta that fits there is no update.
 	NeverFull bool
 
@@ -249,25 +250,41 @@ var errNoDelta = errors.New("there is no delta from what runs")
 
 // fetchDelta makes the image out of the one that runs, from the next chunk on.
 func (i *Installer) fetchDelta(ctx context.Context, c *chunks) error {
-	if i.Old == nil {
+	if len(i.targets.Deltas) == 0 {
 		return errNoDelta
 	}
-	old, size, sum, err := i.Old()
+	old, err := i.Slot.OpenRunning()
 	if err != nil {
 		return fmt.Errorf("the slot that runs: %w", err)
 	}
-	if closer, is := old.(io.Closer); is {
-		defer closer.Close()
+	defer old.Close()
+	d, err := deltaFrom(ctx, old, i.targets.Deltas)
+	if err != nil {
+		return err
 	}
-	for _, d := range i.targets.Deltas {
-		if bytes.Equal(d.From, sum) {
-			return i.apply(ctx, c, d, old, size)
-		}
-	}
-	return errNoDelta
+	return i.apply(ctx, c, d, old)
 }
 
-func (i *Installer) apply(ctx context.Context, c *chunks, d bundle.Delta, old io.ReaderAt, oldSize int64) error {
+// deltaFrom gives the delta that is made from what a slot holds. That is read, and not remembered: whoever wrote it, and
+// whatever a power cut left, a delta is fetched only where it serves.
+func deltaFrom(ctx context.Context, old io.ReaderAt, deltas []bundle.Delta) (bundle.Delta, error) {
+	deltas = slices.SortedFunc(slices.Values(deltas), func(a, b bundle.Delta) int { return cmp.Compare(a.FromSize, b.FromSize) })
+	h, at := sha256.New(), int64(0)
+	for _, d := range deltas {
+		switch err := slot.Hash(ctx, h, old, at, d.FromSize); {
+		case err == io.EOF: // it is shorter
+			return bundle.Delta{}, errNoDelta
+		case err != nil:
+			return bundle.Delta{}, fmt.Errorf("the slot that runs: %w", err)
+		case bytes.Equal(d.From, h.Sum(nil)):
+			return d, nil
+		}
+		at = d.FromSize
+	}
+	return bundle.Delta{}, errNoDelta
+}
+
+func (i *Installer) apply(ctx context.Context, c *chunks, d bundle.Delta, old io.ReaderAt) error {
 	body, err := i.Source.Open(ctx, d.Path, 0)
 	if err != nil {
 		return err
@@ -291,7 +308,7 @@ func (i *Installer) apply(ctx context.Context, c *chunks, d bundle.Delta, old io
 	var pending []byte // of the image, from offset at on
 	at := int64(first) * h.Segment
 	for n := first; n < len(h.Frames); n++ {
-		segment, err := h.Apply(n, old, oldSize, counted)
+		segment, err := h.Apply(n, old, d.FromSize, counted)
 		if err != nil {
 			return err
 		}
@@ -328,24 +345,24 @@ func (c *counter) Read(p []byte) (int, error) {
 }
 
 // ReadBack implements ota.Installer.
-func (i *Installer) ReadBack(_ context.Context, r ota.Release) error {
+func (i *Installer) ReadBack(ctx context.Context, r ota.Release) error {
 	return i.write(r, func(image bundle.Image, w *slot.Writer) error {
 		head, err := disk.Or(i.FS).ReadFile(i.Head)
 		if err != nil {
 			return err
 		}
-		return w.Verify(head, image.SHA256)
+		return w.Verify(ctx, head, image.SHA256)
 	})
 }
 
 // WriteHead implements ota.Installer.
-func (i *Installer) WriteHead(_ context.Context, r ota.Release) error {
+func (i *Installer) WriteHead(ctx context.Context, r ota.Release) error {
 	return i.write(r, func(image bundle.Image, w *slot.Writer) error {
 		head, err := disk.Or(i.FS).ReadFile(i.Head)
 		if err != nil {
 			return err
 		}
-		return w.Finish(head, image.SHA256)
+		return w.Finish(ctx, head, image.SHA256)
 	})
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -53,10 +52,11 @@ type world struct {
 // slots is boot control that only opens.
 type slots struct {
 	slot.Control
-	path string
+	path, running string
 }
 
-func (s slots) Open() (slot.Device, error) { return disk.OS.Open(s.path, os.O_RDWR, 0) }
+func (s slots) Open() (slot.Device, error)        { return disk.OS.Open(s.path, os.O_RDWR, 0) }
+func (s slots) OpenRunning() (slot.Device, error) { return disk.OS.Open(s.running, os.O_RDONLY, 0) }
 
 // images are the one that the device runs, and that of the release.
 func images() (old, image []byte) {
@@ -136,7 +136,7 @@ func newWorld(t *testing.T) *world {
 	u, _ := url.Parse(server.URL)
 	w.Installer = Installer{
 		Source: HTTP{URL: u, Client: server.Client()}, Board: "rpi4", Running: "v1.0.0",
-		Slot:  slots{path: w.dir + "/slot"},
+		Slot:  slots{path: w.dir + "/slot", running: w.dir + "/running"},
 		Trust: func() (bundle.Trust, error) { return w.trust, nil },
 		Save:  func(t bundle.Trust) error { w.trust = t; return nil },
 		Head:  w.dir + "/head", Now: time.Now, Log: slog.New(slog.DiscardHandler), Patience: 20 * time.Millisecond, Pause: time.Millisecond,
@@ -166,13 +166,8 @@ func (w *world) file(name string, b []byte) {
 	}
 }
 
-// hasOld lets the device use deltas.
-func (w *world) hasOld() {
-	sum := sha256.Sum256(w.old)
-	w.Old = func() (io.ReaderAt, int64, []byte, error) {
-		return bytes.NewReader(w.old), int64(len(w.old)), sum[:], nil
-	}
-}
+// hasOld has the slot that runs hold the old image, and what else a larger slot has behind it.
+func (w *world) hasOld() { w.file("running", append(bytes.Clone(w.old), make([]byte, 5*chunk)...)) }
 
 func (w *world) inSlot() []byte {
 	b, err := os.ReadFile(w.dir + "/slot")
@@ -366,22 +361,22 @@ func TestDelta(t *testing.T) {
 func TestDeltaThatDoesNotServe(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
+		asked bool // the delta was
 		spoil func(*world)
 	}{
-		{"a slot that is not what it was", func(w *world) { w.old[4*chunk] ^= 1 }},
-		{"a delta with a flipped bit", func(w *world) {
+		{"a slot that is not what it was", false, func(w *world) { w.old[4*chunk] ^= 1; w.hasOld() }},
+		{"a delta with a flipped bit", true, func(w *world) {
 			paths, _ := filepath.Glob(w.repo.Dir + "/targets/rpi4/*.delta")
 			b, _ := os.ReadFile(paths[0])
 			b[len(b)/2] ^= 4
 			_ = os.WriteFile(paths[0], b, 0o600)
 		}},
-		{"no such file", func(w *world) {
+		{"no such file", true, func(w *world) {
 			paths, _ := filepath.Glob(w.repo.Dir + "/targets/rpi4/*.delta")
 			_ = os.Remove(paths[0])
 		}},
-		{"from another image", func(w *world) {
-			w.Old = func() (io.ReaderAt, int64, []byte, error) { return bytes.NewReader(nil), 0, make([]byte, 32), nil }
-		}},
+		{"from a longer image", false, func(w *world) { w.file("running", w.old[:len(w.old)-1]) }},
+		{"a slot that cannot be read", false, func(w *world) { _ = os.Remove(w.dir + "/running") }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -389,6 +384,9 @@ func TestDeltaThatDoesNotServe(t *testing.T) {
 			tt.spoil(w)
 			if _, err := w.all(0); err != nil || !bytes.Equal(w.inSlot(), w.image) {
 				t.Error(err)
+			}
+			if asked := w.requests(); strings.Contains(asked, ".delta") != tt.asked {
+				t.Errorf("asked for %s", asked)
 			}
 			w.NeverFull = true
 			if _, err := w.all(0); err == nil || !strings.Contains(err.Error(), "must not be fetched") {

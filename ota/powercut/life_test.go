@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -37,6 +38,8 @@ type life struct {
 	left   int // cuts
 
 	sick, panics map[string]bool
+	link         string // how updates come: see links
+	fetched      map[string]int
 	boots        int
 	running      string // version
 	slot         string
@@ -50,6 +53,9 @@ type life struct {
 	last                  ota.State
 	violation             string
 }
+
+// links by which updates come. The server has no deltas, or has them, or has them and whole images must not be fetched.
+var links = []string{"images", "deltas", "metered"}
 
 // world is a repository as a server shows it.
 type world struct {
@@ -97,7 +103,8 @@ func (s *spy) Save(b []byte) error {
 
 func newLife(seed uint64, kind string, worlds []world) *life {
 	m := newMachine(seed)
-	l := &life{machine: m, worlds: worlds, running: v1, committed: v1, condemned: map[string]bool{}, tries: map[string]int{}, eaten: map[string]int{}}
+	l := &life{machine: m, worlds: worlds, running: v1, committed: v1, condemned: map[string]bool{},
+		tries: map[string]int{}, eaten: map[string]int{}, fetched: map[string]int{}, link: links[seed/3%3]}
 	l.board = map[string]func(*machine) board{"tryboot": newPi, "uboot": newUboot, "binary": newService}[kind](m)
 	l.sick, l.panics = map[string]bool{}, map[string]bool{}
 	switch m.rand.IntN(4) {
@@ -253,6 +260,7 @@ func (l *life) up(ctx context.Context) error {
 		&install.Installer{
 			Source: l, Board: "rpi4", Running: version, Slot: c, FS: l.machine, Head: "/data/head", Now: time.Now,
 			Trust: l.trusted, Save: l.trusts, Log: slog.New(slog.DiscardHandler), Patience: time.Minute, Pause: time.Second,
+			NeverFull: l.link == "metered",
 		}, control{c, l}, l, states{l})
 	u.Tell = l.tell
 	return u.Run(ctx)
@@ -424,10 +432,15 @@ func (l *life) Open(_ context.Context, path string, from int64) (io.ReadCloser, 
 	if err := l.rest("download"); err != nil {
 		return nil, err
 	}
+	kind := filepath.Ext(path)
 	b, is := l.worlds[l.stage].files["targets/"+path]
-	if !is {
+	switch {
+	case !is || kind == ".delta" && l.link == "images":
 		return nil, fs.ErrNotExist
+	case kind == ".img" && l.link != "images":
+		l.fail("a whole image is fetched, where a delta serves")
 	}
+	l.fetched[kind]++
 	return io.NopCloser(bytes.NewReader(b[from:])), nil
 }
 

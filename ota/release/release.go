@@ -154,7 +154,7 @@ func (r Repository) delta(rel Release, from string, image *os.File, size int64) 
 	if err != nil {
 		return bundle.Delta{}, err
 	}
-	d := bundle.Delta{From: was.SHA256, Path: path.Join(rel.Board, rel.Version+"-from-"+hex.EncodeToString(was.SHA256[:6])+".delta")}
+	d := bundle.Delta{From: was.SHA256, FromSize: was.Size, Path: path.Join(rel.Board, rel.Version+"-from-"+hex.EncodeToString(was.SHA256[:6])+".delta")}
 	file, err := r.put(d.Path, func(to *os.File) error {
 		return delta.Make(to, old, was.Size, image, size, chunksPerSegment*r.chunk())
 	})

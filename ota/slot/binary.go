@@ -99,6 +99,15 @@ func (c Binary) Open() (Device, error) {
 	return file{f, fsys, c.Dir}, nil
 }
 
+// OpenRunning opens the file of the program that runs.
+func (c Binary) OpenRunning() (Device, error) {
+	s, err := c.Status()
+	if err != nil {
+		return nil, err
+	}
+	return disk.Or(c.FS).Open(c.path(s.Running), os.O_RDONLY, 0)
+}
+
 func (c Binary) path(slot string) string { return filepath.Join(c.Dir, slot, c.Program) }
 
 // file is a slot that is as long as what it holds, and has room for what the disk has room for.

@@ -21,6 +21,8 @@ type Control interface {
 	Status() (Status, error)
 	// Open opens the slot that does not run, for writing.
 	Open() (Device, error)
+	// OpenRunning opens the slot that runs, for reading.
+	OpenRunning() (Device, error)
 	// Try boots the other slot once: when that system resets without Commit, this one boots again. It does not return
 	// where it works, but for boards on which somebody else reboots.
 	Try() error

@@ -72,6 +72,12 @@ func TestTryboot(t *testing.T) {
 	if b := make([]byte, 1); errors.Join(second(dev.ReadAt(b, 0)), dev.Close()) != nil || b[0] != 3 {
 		t.Errorf("opened the slot with %v in it", b)
 	}
+	if dev, err = c.OpenRunning(); err != nil {
+		t.Fatal(err)
+	}
+	if b := make([]byte, 1); errors.Join(second(dev.ReadAt(b, 0)), dev.Close()) != nil || b[0] != 2 {
+		t.Errorf("what runs has %v in it", b)
+	}
 
 	c.put(t, "partition", []byte{0, 0, 0, 3})
 	if s, err := c.Status(); err != nil || s != (Status{Running: "3", Other: "2", Trial: true}) {
@@ -243,7 +249,7 @@ func TestWriter(t *testing.T) {
 		if bytes.Equal(d.view()[:len(head)], head) {
 			t.Error("the head is written with the body")
 		}
-		if err := errors.Join(w.Sync(), w.Verify(head, sum), w.Finish(head, sum)); err != nil {
+		if err := errors.Join(w.Sync(), w.Verify(t.Context(), head, sum), w.Finish(t.Context(), head, sum)); err != nil {
 			t.Error(err)
 		}
 		if !bytes.Equal(d.durable[:size], img) {
@@ -266,7 +272,7 @@ func TestWriterRefuses(t *testing.T) {
 		d := &medium{durable: make([]byte, 2*Head), stuck: stuck, left: math.MaxInt}
 		w, _ := NewWriter(d, 2*Head)
 		_, _ = w.WriteAt(img, 0)
-		if err := errors.Join(w.Begin(), w.Finish(img[:Head], sum)); err == nil || !strings.Contains(err.Error(), "something else") {
+		if err := errors.Join(w.Begin(), w.Finish(t.Context(), img[:Head], sum)); err == nil || !strings.Contains(err.Error(), "something else") {
 			t.Errorf("a bad byte at %d: %v", stuck, err)
 		}
 		if bytes.Equal(d.durable[:512], img[:512]) {
@@ -296,7 +302,7 @@ func TestWriterCuts(t *testing.T) {
 			err = errors.Join(err, w.Sync())
 		}
 		if err == nil {
-			err = w.Finish(img[:Head], sum)
+			err = w.Finish(t.Context(), img[:Head], sum)
 		}
 		d.cut(r)
 		whole := bytes.Equal(d.durable[:len(img)], img)

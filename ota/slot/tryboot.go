@@ -39,6 +39,15 @@ func (c Tryboot) Open() (Device, error) {
 	return disk.Or(c.FS).Open(c.Partition(s.Other), os.O_RDWR, 0)
 }
 
+// OpenRunning opens the partition of the system that runs.
+func (c Tryboot) OpenRunning() (Device, error) {
+	s, err := c.Status()
+	if err != nil {
+		return nil, err
+	}
+	return disk.Or(c.FS).Open(c.Partition(s.Running), os.O_RDONLY, 0)
+}
+
 // Try boots the other system once.
 func (c Tryboot) Try() error {
 	s, err := c.Status()

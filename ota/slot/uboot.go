@@ -71,6 +71,11 @@ func (c UBoot) Open() (Device, error) {
 	return disk.Or(c.FS).Open(c.Path(s.Other), os.O_RDWR, 0)
 }
 
+// OpenRunning opens the slot that runs.
+func (c UBoot) OpenRunning() (Device, error) {
+	return disk.Or(c.FS).Open(c.Path(c.Running), os.O_RDONLY, 0)
+}
+
 // Try has U-Boot boot the other slot once.
 func (c UBoot) Try() error {
 	return c.change(false, func(e env, s Status) env {

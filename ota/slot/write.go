@@ -2,6 +2,7 @@ package slot
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"hash"
@@ -66,18 +67,18 @@ func (w *Writer) WriteAt(p []byte, off int64) (int, error) {
 func (w *Writer) Sync() error { return w.dev.Sync() }
 
 // Verify reads the body back from the disk, and compares it, with head before it, to the SHA-256 of the whole image.
-func (w *Writer) Verify(head []byte, sum []byte) error {
+func (w *Writer) Verify(ctx context.Context, head []byte, sum []byte) error {
 	if int64(len(head)) != min(Head, w.size) {
 		return fmt.Errorf("a head of %d bytes", len(head))
 	}
 	h := sha256.New()
 	h.Write(head)
-	return w.compare(h, int64(len(head)), sum)
+	return w.compare(ctx, h, int64(len(head)), sum)
 }
 
 // Finish writes the head, and compares the whole to its SHA-256. When that fails the head is zeroed again.
-func (w *Writer) Finish(head []byte, sum []byte) error {
-	if err := w.Verify(head, sum); err != nil {
+func (w *Writer) Finish(ctx context.Context, head []byte, sum []byte) error {
+	if err := w.Verify(ctx, head, sum); err != nil {
 		return err
 	}
 	_, err := w.dev.WriteAt(head, 0)
@@ -85,7 +86,7 @@ func (w *Writer) Finish(head []byte, sum []byte) error {
 		err = w.dev.Sync()
 	}
 	if err == nil {
-		err = w.compare(sha256.New(), 0, sum)
+		err = w.compare(ctx, sha256.New(), 0, sum)
 	}
 	if err != nil {
 		_ = w.Begin() // it cannot be trusted, and the error that counts is the first
@@ -94,15 +95,34 @@ func (w *Writer) Finish(head []byte, sum []byte) error {
 }
 
 // compare hashes the slot from a byte on to the image's end, and compares.
-func (w *Writer) compare(h hash.Hash, from int64, sum []byte) error {
+func (w *Writer) compare(ctx context.Context, h hash.Hash, from int64, sum []byte) error {
 	if err := w.dev.DropCache(); err != nil {
 		return err
 	}
-	if _, err := io.Copy(h, io.NewSectionReader(w.dev, from, w.size-from)); err != nil {
+	if err := Hash(ctx, h, w.dev, from, w.size); err != nil {
 		return fmt.Errorf("reading the slot back: %w", err)
 	}
 	if got := h.Sum(nil); !bytes.Equal(got, sum) {
 		return fmt.Errorf("the slot holds something else than was written: SHA-256 %x, want %x", got, sum)
 	}
 	return nil
+}
+
+// Hash adds the bytes of a slot from one place to another to a hash; a slot that ends before that is io.EOF. It ends with
+// ctx: nobody waits for it when the device shuts down.
+func Hash(ctx context.Context, h hash.Hash, d io.ReaderAt, from, to int64) error {
+	_, err := io.CopyN(h, reader{io.NewSectionReader(d, from, to-from), ctx}, to-from)
+	return err
+}
+
+type reader struct {
+	io.Reader
+	ctx context.Context
+}
+
+func (r reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(p)
 }

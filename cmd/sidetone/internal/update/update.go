@@ -85,15 +85,14 @@ func New(c Config) (*Updater, error) {
 		b.err = err
 	}
 	s := &status{version: b.version, tell: c.Tell}
-	i := &installer{
+	i := installer{
 		Installer: &install.Installer{
 			Source: source, Board: cmp.Or(u.Board, c.Board), Device: c.Device, Running: b.version, Slot: b.Control,
 			Head: filepath.Join(dir, "head"), Now: c.Now, Log: c.Log, NeverFull: u.NeverFullDownload,
 			Patience: 10 * time.Minute, Pause: time.Second,
 		},
-		images: images{disk.Record{Path: filepath.Join(dir, "images.json")}}, slot: b.Control, checked: s.checked,
+		checked: s.checked,
 	}
-	i.Old = i.old
 	i.Trust, i.Save = trust(disk.Record{Path: filepath.Join(dir, "trust.json")}, u.RootFile, c.Log)
 	orders, err := newOrders(u, c, source.Client)
 	if err != nil {
