@@ -183,26 +183,30 @@ func (c *chunks) put(b []byte) error {
 	return nil
 }
 
-// fetchWhole fetches the image from the next chunk on. It asks again where it was as long as the server comes back.
+// fetchWhole fetches the image from the next chunk on. It asks again where it was as long as the server comes back, and for
+// a chunk that is wrong: once, for that may be the line's fault.
 func (i *Installer) fetchWhole(ctx context.Context, c *chunks) error {
-	wait, waited, wrong := i.Pause, time.Duration(0), 0
+	wait, waited, wrong := i.Pause, time.Duration(0), -1
 	for !c.done() {
 		before := c.next
 		err := i.read(ctx, c)
+		if c.next > before {
+			wait, waited = i.Pause, 0
+		}
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, bundle.ErrMismatch):
-			if wrong++; wrong > 1 { // once may be the line's fault
-				return ota.Permanent{Err: err}
-			}
 		case errors.Is(err, errStore):
 			return err
-		}
-		if c.next > before {
-			wait, waited, wrong = i.Pause, 0, min(wrong, 1)
+		case errors.Is(err, bundle.ErrMismatch):
+			if c.next == wrong {
+				return ota.Permanent{Err: err}
+			}
+			wrong = c.next
+			i.Log.Info("what was downloaded is wrong, it is asked for again", "offset", c.offset(), "err", err)
+			continue
 		}
 		if waited >= i.Patience {
 			return err

@@ -312,11 +312,13 @@ func TestResumeAfterRestart(t *testing.T) {
 	}
 }
 
-// A flipped bit in any chunk ends the update before that chunk is written.
+// A bit of a chunk that is always flipped ends the update: neither that chunk nor one behind it is written, and the release is
+// condemned. Which chunk it is does not matter.
 func TestFlippedBit(t *testing.T) {
 	w := newWorld(t)
 	path := filepath.Join(w.repo.Dir, "targets/rpi4/v2.0.0.img")
 	for n := 0; n*chunk < len(w.image); n++ {
+		w.requests()
 		spoilt := bytes.Clone(w.image)
 		at := min(n*chunk+n*37, len(spoilt)-1)
 		spoilt[at] ^= 1 << (n % 8)
@@ -329,8 +331,66 @@ func TestFlippedBit(t *testing.T) {
 		if !errors.As(err, &permanent) || !errors.Is(err, bundle.ErrMismatch) || !strings.Contains(err.Error(), fmt.Sprintf("chunk %d ", n)) {
 			t.Errorf("chunk %d: %v", n, err)
 		}
-		if got := w.inSlot(); got[at] != 0 || !bytes.Equal(got[:slot.Head], make([]byte, slot.Head)) {
-			t.Errorf("chunk %d: it is in the slot", n)
+		want := make([]byte, len(w.image))
+		if n*chunk > slot.Head {
+			copy(want[slot.Head:], w.image[slot.Head:n*chunk])
+		}
+		if !bytes.Equal(w.inSlot(), want) {
+			t.Errorf("chunk %d: in the slot is not what was verified before it", n)
+		}
+		if asked := strings.Count(w.requests(), ".img"); asked != 2 {
+			t.Errorf("chunk %d: asked for %d times, want twice", n, asked)
+		}
+	}
+}
+
+// Each chunk has another flipped bit when it comes for the first time: it is asked for again at its byte, and the update comes
+// through, whatever breaks off besides.
+func TestFlippedOnce(t *testing.T) {
+	for _, breaks := range []bool{false, true} {
+		w := newWorld(t)
+		w.Patience = time.Minute
+		r := rand.New(rand.NewPCG(3, 3))
+		seen, broken := map[int64]bool{}, map[int64]bool{} // chunks that were sent with a flipped bit, that were not sent when asked for
+		asked := ""
+		w.answer(func(rw http.ResponseWriter, req *http.Request) bool {
+			if !strings.Contains(req.URL.Path, "/targets/") {
+				return false
+			}
+			var from int64
+			_, _ = fmt.Sscanf(req.Header.Get("Range"), "bytes=%d-", &from)
+			asked += fmt.Sprintf("%d ", from/chunk)
+			body := bytes.Clone(w.image[from:])
+			bad := from / chunk
+			if breaks && seen[bad] && !broken[bad] { // between a wrong chunk and the good one
+				broken[bad] = true
+				panic(http.ErrAbortHandler)
+			}
+			if seen[bad] {
+				bad++
+			}
+			if at := bad*chunk - from; at < int64(len(body)) {
+				seen[bad] = true
+				body[at+r.Int64N(min(chunk, int64(len(body))-at))] ^= 1 << r.IntN(8)
+			}
+			if from > 0 {
+				rw.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(w.image)-1, len(w.image)))
+				rw.WriteHeader(http.StatusPartialContent)
+			}
+			_, _ = rw.Write(body)
+			return true
+		})
+		if _, err := w.all(0); err != nil || !bytes.Equal(w.inSlot(), w.image) {
+			t.Fatal(err)
+		}
+		want := ""
+		for n := -1; n*chunk < len(w.image); n++ { // the first answer, and one behind each refusal
+			for range map[bool]int{false: 1, true: 2}[breaks && n >= 0] { // and one that is broken off
+				want += fmt.Sprintf("%d ", max(n, 0))
+			}
+		}
+		if asked != want || len(seen)*chunk < len(w.image) {
+			t.Errorf("breaks %t: asked for chunks %s, want %s", breaks, want, asked)
 		}
 	}
 }
