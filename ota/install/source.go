@@ -76,7 +76,7 @@ func (h HTTP) ask(ctx context.Context, where *url.URL, from int64) (io.ReadClose
 	}
 	res, err := h.Client.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the update server does not answer: %w", err)
 	}
 	switch {
 	case res.StatusCode == http.StatusNotFound:

@@ -46,6 +46,9 @@ func (c Binary) Status() (Status, error) {
 
 func (c Binary) read() (Status, *trial, error) {
 	running, err := disk.Or(c.FS).Readlink(filepath.Join(c.Dir, "current"))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("nothing was started from %s yet; what starts the device has to be: sidetone start --slots %s run (%w)", c.Dir, c.Dir, err)
+	}
 	if err != nil {
 		return Status{}, nil, err
 	}

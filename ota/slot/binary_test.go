@@ -33,6 +33,9 @@ func (c Binary) starts(t *testing.T) string {
 }
 
 func TestBinary(t *testing.T) {
+	if _, err := (Binary{Dir: t.TempDir()}).Status(); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "sidetone start --slots ") {
+		t.Errorf("nothing was ever started: %v", err)
+	}
 	c, restarts := newBinary(t)
 	if s, err := c.Status(); err != nil || s != (Status{Running: "a", Other: "b"}) || c.starts(t) != "a" {
 		t.Fatalf("%+v, %v", s, err)
