@@ -21,10 +21,11 @@ import (
 	"sidetone/rtc/gateway/relay"
 )
 
-// Stats is what a lab knows of its clients, by name.
+// Stats is what a lab knows of its clients, by name, and of what it served.
 type Stats struct {
 	Clients       map[string]Client `json:"clients"`
 	RefusedLogins []time.Time       `json:"refused_logins"` // the newest ones at the gateway
+	Updates       updates.Sent      `json:"updates"`
 }
 
 // Client is what gateway and TURN know of one client.

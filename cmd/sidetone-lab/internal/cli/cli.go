@@ -41,7 +41,7 @@ func init() { // not above: the sub-commands use tool
 		{Name: "stats", Args: "[--json] [--dir D]", About: "what the lab knows of its clients: TURN bytes, candidates, calls, reports", Run: stats},
 		{Name: "report", Args: "[CALL] [--json] [--dir D]", About: "the call reports that the gateway took, each put together from its parts; alone: list", Run: reportCommand},
 		{Name: "transfer", Args: "CALL --to NAME [--dir D]", About: "connect the client of that call to another client or a destination", Run: transfer},
-		{Name: "fault", Args: "[turn-udp|turn-tcp|turn-tls --blackhole|--restore] [gateway --cut|--port-closed 5s|--half-dead|--state NOREG|--no-reports|--restore] [update --cut-after N|--corrupt-chunk N|--slow KBITPS|--gone|--restore] [--list] [--dir D]",
+		{Name: "fault", Args: "[turn-udp|turn-tcp|turn-tls --blackhole|--restore] [gateway --cut|--port-closed 5s|--half-dead|--state NOREG|--no-reports|--restore] [update --cut-after N|--corrupt-chunk N|--corrupt-each SEED|--slow KBITPS|--gone|--restore] [--list] [--dir D]",
 			About: "make trouble on purpose, or mend it; alone: list", Run: fault},
 		{Name: "version", Args: "", About: "print the version", Run: version},
 	}

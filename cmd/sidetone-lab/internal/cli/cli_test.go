@@ -171,6 +171,7 @@ func TestAskingARunningLab(t *testing.T) {
 		{[]string{"fault", "gateway", "--cut", "--restore", "--dir", dir}, 2, "", "say which fault"},
 		{[]string{"fault", "update", "--cut-after", "100000", "--slow", "512", "--dir", dir}, 0, "update  cut after 100000 bytes, 512 kbit/s", ""},
 		{[]string{"fault", "update", "--corrupt-chunk", "3", "--dir", dir}, 0, "update  chunk 3 corrupt\n", ""},
+		{[]string{"fault", "update", "--corrupt-each", "7", "--dir", dir}, 0, "update  each chunk corrupt once, seed 7\n", ""},
 		{[]string{"fault", "update", "--gone", "--dir", dir}, 0, "update  gone\n", ""},
 		{[]string{"fault", "update", "--restore", "--dir", dir}, 0, "update  good", ""},
 		{[]string{"fault", "update", "--cut", "--dir", dir}, 1, "", "choose cut-after"},

@@ -14,6 +14,7 @@ import (
 
 	"sidetone/cmd/internal/subcommand"
 	"sidetone/cmd/sidetone-lab/internal/admin"
+	"sidetone/cmd/sidetone-lab/internal/updates"
 	"sidetone/rtc/gateway"
 )
 
@@ -77,6 +78,7 @@ func fault(ctx context.Context, e subcommand.Env, args []string) int {
 		f.CorruptChunk = &n
 		return err
 	})
+	set.IntVar(&f.CorruptEach, "corrupt-each", 0, "update: each chunk of an image has a flipped bit, which `SEED` chooses, when it is sent for the first time")
 	set.IntVar(&f.Slow, "slow", 0, "update: no faster than so many `kbit/s`, all devices together")
 	set.BoolVar(&f.Gone, "gone", false, "update: requests end without an answer")
 	restore := set.Bool("restore", false, "mend it")
@@ -135,6 +137,9 @@ func printStats(e subcommand.Env, s admin.Stats) {
 			kinds(c.Candidates), len(c.Calls), len(c.Reports))
 	}
 	_ = w.Flush()
+	if u := s.Updates; u != (updates.Sent{}) {
+		fmt.Fprintf(e.Out, "\nupdates: %s of metadata, %s of images and deltas\n", size(uint64(u.Metadata)), size(uint64(u.Targets)))
+	}
 	heading := "\nCLIENT\tCALL\tWITH\tSTATE\tLASTED\tCAUSE\tMOS"
 	for _, name := range names {
 		c := s.Clients[name]

@@ -83,7 +83,7 @@ func (l *Lab) Stats() admin.Stats {
 		c.Reports = orEmpty(c.Reports)
 		clients[name] = c
 	}
-	return admin.Stats{Clients: clients, RefusedLogins: orEmpty(signalling.RefusedLogins)}
+	return admin.Stats{Clients: clients, RefusedLogins: orEmpty(signalling.RefusedLogins), Updates: l.updates.Sent()}
 }
 
 // ownerByCandidates finds whose a relayed address is. The lab's own TURN login may be used by anybody; an address
@@ -135,7 +135,7 @@ func (l *Lab) Faults() []admin.Fault {
 func (l *Lab) SetFault(f admin.Fault) error {
 	switch {
 	case f.Name == admin.Update && f != (admin.Fault{Name: f.Name, Trouble: f.Trouble}):
-		return errors.New("the update server has no such fault: choose cut-after, corrupt-chunk, slow or gone")
+		return errors.New("the update server has no such fault: choose cut-after, corrupt-chunk, corrupt-each, slow or gone")
 	case f.Name == admin.Update:
 		l.cfg.Logger.Warn("fault", "name", f.Name, "now", f.String())
 		return l.updates.SetTrouble(f.Trouble)

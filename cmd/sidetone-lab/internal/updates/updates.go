@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"sidetone/ota/bundle"
 	"sidetone/ota/release"
 
 	"golang.org/x/time/rate"
@@ -37,6 +39,7 @@ const (
 type Trouble struct {
 	CutAfter     int64 `json:"cut_after,omitempty"`     // bytes of each image or delta that is asked for: then the connection is cut
 	CorruptChunk *int  `json:"corrupt_chunk,omitempty"` // of each image, from 0 on: it has a flipped bit
+	CorruptEach  int   `json:"corrupt_each,omitempty"`  // seed: each chunk of an image has a flipped bit the first time that it is sent whole
 	Slow         int   `json:"slow,omitempty"`          // kbit/s, of all devices together
 	Gone         bool  `json:"gone,omitempty"`          // every request ends without an answer
 }
@@ -57,6 +60,9 @@ func (t Trouble) Words() (words []string) {
 	if t.CorruptChunk != nil {
 		words = append(words, fmt.Sprintf("chunk %d corrupt", *t.CorruptChunk))
 	}
+	if t.CorruptEach != 0 {
+		words = append(words, fmt.Sprintf("each chunk corrupt once, seed %d", t.CorruptEach))
+	}
 	if t.Slow > 0 {
 		words = append(words, fmt.Sprintf("%d kbit/s", t.Slow))
 	}
@@ -64,6 +70,12 @@ func (t Trouble) Words() (words []string) {
 		words = append(words, "gone")
 	}
 	return words
+}
+
+// Sent is what was served to all devices together, in bytes of HTTP bodies.
+type Sent struct {
+	Metadata int64 `json:"metadata"`
+	Targets  int64 `json:"targets"` // images and deltas
 }
 
 // Server serves the releases of a lab.
@@ -75,6 +87,8 @@ type Server struct {
 	mu      sync.Mutex
 	trouble Trouble
 	limit   *rate.Limiter
+	spoilt  map[string]map[int]bool // chunks of images that CorruptEach is done with
+	sent    Sent
 }
 
 // Open finds the releases below a lab's directory, or makes a directory for them, with keys of its own.
@@ -137,6 +151,9 @@ func (s *Server) SetTrouble(t Trouble) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if t.CorruptEach != s.trouble.CorruptEach {
+		s.spoilt = map[string]map[int]bool{}
+	}
 	s.trouble, s.limit = t, nil
 	if t.Slow > 0 {
 		s.limit = rate.NewLimiter(rate.Limit(t.Slow)*1000/8, piece)
@@ -155,15 +172,45 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if t.Gone {
 		panic(http.ErrAbortHandler)
 	}
-	left := int64(-1)
-	if t.CutAfter > 0 && strings.Contains(r.URL.Path, "targets/") {
+	left, targets := int64(-1), strings.Contains(r.URL.Path, "targets/")
+	if t.CutAfter > 0 && targets {
 		left = t.CutAfter
 	}
+	w = counting{w, s, targets}
 	if left >= 0 || limit != nil {
 		w = &troubled{ResponseWriter: w, ctx: r.Context(), limit: limit, left: left}
 	}
 	s.files.ServeHTTP(w, r)
 }
+
+// Sent tells what was served so far.
+func (s *Server) Sent() Sent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent
+}
+
+// counting counts what is served.
+type counting struct {
+	http.ResponseWriter
+	s       *Server
+	targets bool
+}
+
+func (c counting) Write(b []byte) (int, error) {
+	n, err := c.ResponseWriter.Write(b)
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if c.targets {
+		c.s.sent.Targets += int64(n)
+	} else {
+		c.s.sent.Metadata += int64(n)
+	}
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (c counting) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
 // troubled sends no faster than limit, and so many bytes at most.
 type troubled struct {
@@ -200,41 +247,91 @@ func (t *troubled) Write(b []byte) (n int, err error) {
 	return n, err
 }
 
-// files are what is served, with a bit flipped where that is asked for.
+// files are what is served, with bits flipped where that is asked for.
 type files struct{ s *Server }
 
 func (f files) Open(name string) (http.File, error) {
 	file, err := http.Dir(f.s.repo.Dir).Open(name)
-	chunk := f.s.Trouble().CorruptChunk
+	t := f.s.Trouble()
 	board, _, _ := strings.Cut(strings.TrimPrefix(name, "/targets/"), "/")
-	if err != nil || chunk == nil || !strings.HasPrefix(name, "/targets/") {
+	if err != nil || t.CorruptChunk == nil && t.CorruptEach == 0 || !strings.HasPrefix(name, "/targets/") {
 		return file, err
 	}
-	t, err := f.s.repo.Current(board)
-	if err != nil || name != "/targets/"+t.Image.Path || *chunk >= len(t.Image.Chunks) {
+	current, err := f.s.repo.Current(board)
+	if err != nil || name != "/targets/"+current.Image.Path {
 		return file, nil
 	}
-	at, _ := t.Image.Chunk(*chunk)
-	return &spoilt{File: file, bad: at}, nil
+	image := current.Image
+	return &spoilt{File: file, choose: func(from int64) flip {
+		if n := t.CorruptChunk; n != nil && *n < len(image.Chunks) {
+			at, _ := image.Chunk(*n)
+			return flip{at: at, bit: 1, done: func() {}}
+		} else if n != nil {
+			return noFlip
+		}
+		return f.s.flipOnce(image, from, t.CorruptEach)
+	}}, nil
 }
 
-// spoilt is a file whose byte at bad has a flipped bit.
+// flipOnce flips a bit of the first chunk, of those that an answer from a byte on has whole, which has never been sent with
+// one. There is one in an answer: who finds it reads no further.
+func (s *Server) flipOnce(image bundle.Image, from int64, seed int) flip {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n := range image.Chunks {
+		at, size := image.Chunk(n)
+		if at < from || s.spoilt[image.Path][n] {
+			continue
+		}
+		r := rand.New(rand.NewPCG(uint64(seed), uint64(n)))
+		return flip{at: at + r.Int64N(size), bit: 1 << r.IntN(8), end: at + size, done: func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.spoilt[image.Path] == nil {
+				s.spoilt[image.Path] = map[int]bool{}
+			}
+			s.spoilt[image.Path][n] = true
+		}}
+	}
+	return noFlip
+}
+
+// flip is a bit of a file that is flipped when it is read.
+type flip struct {
+	at   int64 // the byte
+	bit  byte  // of it
+	end  int64 // done is called when all before this byte has been read
+	done func()
+}
+
+var noFlip = flip{at: -1, done: func() {}}
+
+// spoilt is a file with a flipped bit, which is chosen when reading begins at a byte.
 type spoilt struct {
 	http.File
-	at, bad int64
+	at     int64
+	choose func(from int64) flip
+	flip   *flip // nil: not chosen
 }
 
 func (f *spoilt) Seek(offset int64, whence int) (at int64, err error) {
 	at, err = f.File.Seek(offset, whence)
-	f.at = at
+	f.at, f.flip = at, nil
 	return at, err
 }
 
 func (f *spoilt) Read(b []byte) (n int, err error) {
-	n, err = f.File.Read(b)
-	if in := f.bad - f.at; in >= 0 && in < int64(n) {
-		b[in] ^= 1
+	if f.flip == nil {
+		chosen := f.choose(f.at)
+		f.flip = &chosen
 	}
-	f.at += int64(n)
+	n, err = f.File.Read(b)
+	if in := f.flip.at - f.at; in >= 0 && in < int64(n) {
+		b[in] ^= f.flip.bit
+	}
+	before := f.at
+	if f.at += int64(n); before < f.flip.end && f.at >= f.flip.end {
+		f.flip.done()
+	}
 	return n, err
 }

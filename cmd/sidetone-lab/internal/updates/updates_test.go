@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math/bits"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -133,6 +134,39 @@ func TestTrouble(t *testing.T) {
 			!errors.Is(targets.Image.CheckChunk(1, b[chunk:2*chunk]), bundle.ErrMismatch) {
 			t.Errorf("corrupt, from %d: %v", from, err)
 		}
+	}
+	// Each chunk is wrong in one answer, which says nothing of those behind it; half a chunk is no answer.
+	set(Trouble{CorruptEach: 3})
+	if b, err := read(t, source, int64(len(image)-10)); err != nil || !bytes.Equal(b, image[len(image)-10:]) {
+		t.Errorf("corrupt each, the end: %d bytes, %v", len(b), err)
+	}
+	for n := range 4 {
+		b, err := read(t, source, int64(max(0, n-1)*chunk))
+		b = append(bytes.Clone(image[:max(0, n-1)*chunk]), b...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 {
+			at, size := targets.Image.Chunk(i)
+			if bad := targets.Image.CheckChunk(i, b[at:at+size]) != nil; bad != (i == n) {
+				t.Errorf("corrupt each, answer %d: chunk %d is wrong: %t", n, i, bad)
+			}
+		}
+		flipped := 0
+		for i := range b {
+			flipped += bits.OnesCount8(b[i] ^ image[i])
+		}
+		if flipped > 1 {
+			t.Errorf("answer %d has %d flipped bits", n, flipped)
+		}
+	}
+	set(Trouble{})
+	before := s.Sent()
+	if _, err := read(t, source, 100); err != nil {
+		t.Fatal(err)
+	}
+	if sent := s.Sent(); sent.Targets != before.Targets+int64(len(image)-100) || sent.Metadata != before.Metadata || sent.Metadata == 0 {
+		t.Errorf("%+v were sent, after %+v", sent, before)
 	}
 	set(Trouble{Slow: 800})
 	began := time.Now()
