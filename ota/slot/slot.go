@@ -19,7 +19,7 @@ type Status struct {
 type Control interface {
 	// Status reads what the boot loader says.
 	Status() (Status, error)
-	// Open opens the slot that does not run, for writing.
+	// Open opens the slot that does not run, for writing. On trial that is what boots, and nobody may: ErrTrial.
 	Open() (Device, error)
 	// OpenRunning opens the slot that runs, for reading.
 	OpenRunning() (Device, error)
@@ -34,6 +34,17 @@ type Control interface {
 
 // Device is a slot as storage.
 type Device = disk.File
+
+// spare gives the slot that nothing boots from, whatever the power does.
+func (s Status) spare() (string, error) {
+	if s.Trial {
+		return "", ErrTrial
+	}
+	return s.Other, nil
+}
+
+// ErrTrial is Open's and Try's answer while the slot that runs has not been committed.
+var ErrTrial = errors.New("this system is on trial itself: the other slot is what boots")
 
 // ErrNoTrial is Commit's and Revert's answer when the slot that runs is what boots anyway.
 var ErrNoTrial = errors.New("this system is not on trial")

@@ -83,8 +83,11 @@ func TestTryboot(t *testing.T) {
 	if s, err := c.Status(); err != nil || s != (Status{Running: "3", Other: "2", Trial: true}) {
 		t.Fatalf("%+v, %v", s, err)
 	}
-	if c.Try() == nil {
-		t.Error("a trial in a trial")
+	if err := c.Try(); !errors.Is(err, ErrTrial) {
+		t.Errorf("a trial in a trial: %v", err)
+	}
+	if _, err := c.Open(); !errors.Is(err, ErrTrial) {
+		t.Errorf("what boots is open for writing: %v", err)
 	}
 	if err := c.Revert(); err != nil || strings.Join(c.reboots, ",") != "0 tryboot," {
 		t.Errorf("%q, %v", c.reboots, err)

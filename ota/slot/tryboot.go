@@ -36,7 +36,11 @@ func (c Tryboot) Open() (Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return disk.Or(c.FS).Open(c.Partition(s.Other), os.O_RDWR, 0)
+	spare, err := s.spare()
+	if err != nil {
+		return nil, err
+	}
+	return disk.Or(c.FS).Open(c.Partition(spare), os.O_RDWR, 0)
 }
 
 // OpenRunning opens the partition of the system that runs.
@@ -55,7 +59,7 @@ func (c Tryboot) Try() error {
 		return err
 	}
 	if s.Trial {
-		return errors.New("this system is on trial itself")
+		return ErrTrial
 	}
 	return c.Reboot("0 tryboot")
 }

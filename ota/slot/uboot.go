@@ -68,7 +68,11 @@ func (c UBoot) Open() (Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return disk.Or(c.FS).Open(c.Path(s.Other), os.O_RDWR, 0)
+	spare, err := s.spare()
+	if err != nil {
+		return nil, err
+	}
+	return disk.Or(c.FS).Open(c.Path(spare), os.O_RDWR, 0)
 }
 
 // OpenRunning opens the slot that runs.
@@ -107,7 +111,7 @@ func (c UBoot) change(trial bool, change func(env, Status) env, reboot bool) err
 	case trial && !s.Trial:
 		return ErrNoTrial
 	case !trial && s.Trial:
-		return errors.New("this system is on trial itself")
+		return ErrTrial
 	}
 	if err := c.write(change(e, s)); err != nil {
 		return fmt.Errorf("U-Boot's environment: %w", err)

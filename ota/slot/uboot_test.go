@@ -67,6 +67,9 @@ func TestUBoot(t *testing.T) {
 	if s, err := c.Status(); err != nil || s != (Status{Running: "b", Other: "a", Trial: true}) {
 		t.Fatalf("%+v, %v", s, err)
 	}
+	if _, err := c.Open(); !errors.Is(err, ErrTrial) {
+		t.Errorf("what boots is open for writing: %v", err)
+	}
 	// A reset without commit: the old one, for good.
 	c = c.boot(t).boot(t)
 	if s, err := c.Status(); err != nil || s != (Status{Running: "a", Other: "b"}) {
