@@ -25,12 +25,20 @@ import (
 type Binary struct {
 	Dir     string
 	Program string       // name of the program's file in its slot
+	Started string       // slot that this program was started from, as StartedFrom has it; "": that of current
 	Restart func() error // ends this program so that the service manager starts it again
 	FS      disk.FS      // disk.OS if nil
 }
 
-// maxStarts of a version on trial, before Guard goes back.
-const maxStarts = 3
+// StartedFrom is the environment variable by which who starts a program tells it which slot it stands in. Where the disk
+// takes no change of the link, another one may have to run, and that must not answer for the one on trial.
+const StartedFrom = "SIDETONE_SLOT"
+
+// MaxStarts of a version on trial, before Guard goes back.
+const MaxStarts = 3
+
+// ErrNoCurrent says that the link leads to no slot.
+var ErrNoCurrent = errors.New("no slot is the current one")
 
 type trial struct {
 	Back   string `json:"back"`
@@ -50,7 +58,7 @@ func (c Binary) read() (Status, *trial, error) {
 		err = fmt.Errorf("nothing was started from %s yet; what starts the device has to be: sidetone start --slots %s run (%w)", c.Dir, c.Dir, err)
 	}
 	if err != nil {
-		return Status{}, nil, err
+		return Status{}, nil, fmt.Errorf("%w: %w", ErrNoCurrent, err)
 	}
 	s := Status{Running: running, Other: "a"}
 	switch running {
@@ -58,7 +66,10 @@ func (c Binary) read() (Status, *trial, error) {
 		s.Other = "b"
 	case "b":
 	default:
-		return s, nil, fmt.Errorf("%s/current leads to %s, which is neither a nor b", c.Dir, running)
+		return s, nil, fmt.Errorf("%w: %s/current leads to %s, which is neither a nor b", ErrNoCurrent, c.Dir, running)
+	}
+	if c.Started != "" && c.Started != running {
+		return s, nil, fmt.Errorf("%s is the current slot, but the program of %s was started", running, c.Started)
 	}
 	b, err := disk.Or(c.FS).ReadFile(filepath.Join(c.Dir, "trial"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -69,7 +80,7 @@ func (c Binary) read() (Status, *trial, error) {
 	}
 	var t trial
 	if json.Unmarshal(b, &t) != nil || t.Back != "a" && t.Back != "b" || t.Starts < 0 {
-		t = trial{Back: s.Other, Starts: maxStarts} // spoilt: it counts as used up
+		t = trial{Back: s.Other, Starts: MaxStarts} // spoilt: it counts as used up
 	}
 	if t.Back == running {
 		return s, nil, nil // the trial was noted, but a cut came before the link was changed
@@ -83,7 +94,11 @@ func (c Binary) Open() (Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	fsys, path := disk.Or(c.FS), c.path(s.Other)
+	spare, err := s.spare()
+	if err != nil {
+		return nil, err
+	}
+	fsys, path := disk.Or(c.FS), c.path(spare)
 	if err := fsys.Mkdir(filepath.Dir(path), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
@@ -139,7 +154,7 @@ func (c Binary) Try() error {
 		return err
 	}
 	if t != nil {
-		return errors.New("this version is on trial itself")
+		return ErrTrial
 	}
 	if err := c.note(trial{Back: s.Running}); err != nil {
 		return err
@@ -167,7 +182,7 @@ func (c Binary) Install(program io.Reader) error {
 	}
 	_, err = io.Copy(io.NewOffsetWriter(f, 0), program)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
+		return errors.Join(err, fsys.Remove(path+".new")) // a disk that is full needs its room
 	}
 	if err := fsys.Rename(path+".new", path); err != nil {
 		return err
@@ -202,14 +217,22 @@ func (c Binary) Revert() error {
 	if t == nil {
 		return ErrNoTrial
 	}
-	if err := errors.Join(c.link(t.Back), c.forget()); err != nil {
+	if err := c.back(*t); err != nil {
 		return err
 	}
 	return c.Restart()
 }
 
+// back ends a trial by the link. Only then the note goes: without it what the link leads to is there to stay.
+func (c Binary) back(t trial) error {
+	if err := c.link(t.Back); err != nil {
+		return err
+	}
+	return c.forget()
+}
+
 // Guard says which program to start now. It counts the starts of a version on trial, and goes back when there were
-// enough of them.
+// enough of them, or when they cannot be counted. With an error there may be a program besides.
 func (c Binary) Guard() (program string, err error) {
 	s, t, err := c.read()
 	if err != nil {
@@ -218,11 +241,14 @@ func (c Binary) Guard() (program string, err error) {
 	if t == nil {
 		return c.path(s.Running), nil
 	}
-	if t.Starts >= maxStarts {
-		return c.path(t.Back), errors.Join(c.link(t.Back), c.forget())
+	if t.Starts >= MaxStarts {
+		return c.path(t.Back), c.back(*t)
 	}
 	t.Starts++
-	return c.path(s.Running), c.note(*t)
+	if err := c.note(*t); err != nil {
+		return c.path(t.Back), errors.Join(err, c.back(*t))
+	}
+	return c.path(s.Running), nil
 }
 
 func (c Binary) note(t trial) error {

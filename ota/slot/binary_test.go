@@ -60,8 +60,11 @@ func TestBinary(t *testing.T) {
 	if s, err := c.Status(); err != nil || s != (Status{Running: "b", Other: "a", Trial: true}) || c.starts(t) != "b" {
 		t.Fatalf("%+v, %v", s, err)
 	}
-	if c.Try() == nil {
-		t.Error("a trial in a trial")
+	if err := c.Try(); !errors.Is(err, ErrTrial) {
+		t.Errorf("a trial in a trial: %v", err)
+	}
+	if _, err := c.Open(); !errors.Is(err, ErrTrial) {
+		t.Errorf("what comes back is open for writing: %v", err)
 	}
 	if err := c.Revert(); err != nil || *restarts != 2 || c.starts(t) != "a" {
 		t.Fatal(err)
@@ -114,6 +117,60 @@ func TestBinaryCuts(t *testing.T) {
 	}
 }
 
+// A disk that does not take the link back takes the note no more either: what is on trial would stay.
+func TestBinaryLinkFails(t *testing.T) {
+	c, _ := newBinary(t)
+	if err := c.Try(); err != nil {
+		t.Fatal(err)
+	}
+	inTheWay := filepath.Join(c.Dir, ".current")
+	if err := errors.Join(os.Mkdir(inTheWay, 0o700), os.Mkdir(filepath.Join(inTheWay, "d"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if c.Revert() == nil {
+		t.Error("it went back without a link")
+	}
+	for n := range 5 {
+		path, err := c.Guard()
+		if want := map[bool]string{true: "b", false: "a"}[n < 3]; filepath.Base(filepath.Dir(path)) != want || (err == nil) != (n < 3) {
+			t.Errorf("start %d: %s, %v", n, path, err)
+		}
+	}
+	if s, err := c.Status(); err != nil || !s.Trial {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if err := os.RemoveAll(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	if s := c.starts(t); s != "a" {
+		t.Errorf("started %s", s)
+	}
+	if s, err := c.Status(); err != nil || s != (Status{Running: "a", Other: "b"}) {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// A disk that does not let the starts be counted ends the trial; what is started instead does not speak for the other.
+func TestBinaryNoteFails(t *testing.T) {
+	c, _ := newBinary(t)
+	if err := c.Try(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(c.Dir, ".trial.new"), 0o700); err != nil { // where the next note is written
+		t.Fatal(err)
+	}
+	if path, err := c.Guard(); path != c.path("a") || err == nil {
+		t.Errorf("%s, %v", path, err)
+	}
+	if s, err := c.Status(); err != nil || s != (Status{Running: "a", Other: "b"}) {
+		t.Errorf("%+v, %v", s, err)
+	}
+	c.Started = "b"
+	if _, err := c.Status(); err == nil || c.Commit() == nil || c.Try() == nil {
+		t.Errorf("slot a is current, and the program of b speaks for it: %v", err)
+	}
+}
+
 // FuzzNote starts one of two programs, whatever stands in the note of a trial, and does not try for ever.
 func FuzzNote(f *testing.F) {
 	f.Add([]byte(`{"back":"a","starts":1}`))
@@ -125,7 +182,7 @@ func FuzzNote(f *testing.F) {
 			t.Fatal(err)
 		}
 		last := ""
-		for range maxStarts + 2 {
+		for range MaxStarts + 2 {
 			if last = c.starts(t); last != "a" && last != "b" {
 				t.Fatalf("%q: starts %s", b, last)
 			}

@@ -56,7 +56,7 @@ func (s System) Find() (Control, error) {
 	case "uboot":
 		return s.uboot()
 	case "binary":
-		return Binary{Dir: s.Dir, Program: Program, Restart: func() error { return s.Restart("") }}, nil
+		return Binary{Dir: s.Dir, Program: Program, Started: os.Getenv(StartedFrom), Restart: func() error { return s.Restart("") }}, nil
 	}
 	return nil, ErrNone
 }

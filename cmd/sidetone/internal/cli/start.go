@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -26,22 +25,30 @@ func startCurrent(_ context.Context, e subcommand.Env, args []string) int {
 	if err != nil {
 		return tool.Fail(e, subcommand.Failed, err)
 	}
-	program, err := current(*dir, self)
-	if err != nil { // better the installed version than none
-		fmt.Fprintf(e.Err, "sidetone start: %v; the installed version is started\n", err)
-		program = self
+	start := func(program, from string) {
+		err := syscall.Exec(program, append([]string{"sidetone"}, set.Args()...), append(os.Environ(), slot.StartedFrom+"="+from))
+		fmt.Fprintf(e.Err, "sidetone start: %s: %v\n", program, err)
 	}
-	err = syscall.Exec(program, append([]string{"sidetone"}, set.Args()...), os.Environ())
-	return tool.Fail(e, subcommand.Failed, fmt.Errorf("%s: %w", program, err))
+	for n := range slot.MaxStarts + 2 {
+		program, err := current(*dir, self, n <= slot.MaxStarts)
+		if err != nil {
+			fmt.Fprintf(e.Err, "sidetone start: %v\n", err)
+		}
+		if program != "" {
+			start(program, filepath.Base(filepath.Dir(program)))
+		}
+	}
+	start(self, "none") // better the installed version than no device
+	return subcommand.Failed
 }
 
-// current gives the program to start. What is installed goes into slot a at first, and again when it is another than it was
-// then: somebody has installed it by hand.
-func current(dir, installed string) (string, error) {
+// current gives the program to start; with an error there may be one besides. What is installed goes into a slot at first, when
+// it is another than it was then (somebody has installed it by hand), and where nothing else can be started: then asIs is false.
+func current(dir, installed string, asIs bool) (string, error) {
 	b := slot.Binary{Dir: dir, Program: slot.Program}
 	noted, err := os.ReadFile(filepath.Join(dir, "installed"))
 	_, has := b.Status()
-	if err == nil && string(noted) == Version && !errors.Is(has, fs.ErrNotExist) {
+	if asIs && err == nil && string(noted) == Version && !errors.Is(has, slot.ErrNoCurrent) {
 		return b.Guard()
 	}
 	if err := seed(dir, installed); err != nil {
