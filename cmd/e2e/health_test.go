@@ -16,6 +16,7 @@ import (
 // TestHealthGoesToTheFleet has devices miss their sound cards in calls, and then be content without: the lab's broker and mosquitto
 // hear of both, and keep the last for who comes later.
 func TestHealthGoesToTheFleet(t *testing.T) {
+	t.Parallel()
 	l := startLab(t)
 	missing := func(device string, env ...string) {
 		startEnv(t, append(env, "SIDETONE_AUDIO_CAPTURE=card:Nowhere", "SIDETONE_AUDIO_PLAYBACK=card:Nowhere"),
@@ -29,9 +30,11 @@ func TestHealthGoesToTheFleet(t *testing.T) {
 		missing("door2", "SIDETONE_MQTT_URL=mqtt://"+address)
 	}
 	t.Run("lab", func(t *testing.T) {
+		t.Parallel()
 		l.healthOf(t, "door1", func() *watch { return l.subscribe(t, "door1") })
 	})
 	t.Run("mosquitto", func(t *testing.T) {
+		t.Parallel()
 		if err != nil {
 			t.Skip("no mosquitto here: buildroot/setup.sh test installs it")
 		}
