@@ -65,14 +65,16 @@ type State struct {
 }
 
 // ParseState reads what json.Marshal made of a State. A file that says what cannot be is an error that names the field;
-// the appliance then starts from the zero State, in which no slot is armed.
+// the appliance then starts from a State in which no slot is armed, with the verdicts that could be read: what failed under a
+// version that writes other states is not to come again and again.
 func ParseState(b []byte) (State, error) {
 	var s State
-	if err := json.Unmarshal(b, &s); err != nil {
-		return State{}, fmt.Errorf("update state: %w", err)
+	err := json.Unmarshal(b, &s)
+	if err == nil {
+		err = s.check()
 	}
-	if err := s.check(); err != nil {
-		return State{}, fmt.Errorf("update state: %w", err)
+	if err != nil {
+		return State{Condemned: s.Condemned}, fmt.Errorf("update state: %w", err)
 	}
 	return s, nil
 }

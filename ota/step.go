@@ -94,6 +94,8 @@ func (l Limits) step(s State, in Input) (State, []Action) {
 		return l.boot(s, in)
 	case OnCancel:
 		return l.cancel(s, in)
+	case OnForce:
+		return l.force(s)
 	case OnDefer:
 		s.Until, s.Forced = in.Until, false
 		if s.Phase == Ready || s.Phase == Waiting {
@@ -103,8 +105,8 @@ func (l Limits) step(s State, in Input) (State, []Action) {
 	}
 	switch s.Phase {
 	case Idle, Committed, RolledBack, Failed:
-		if in.Kind == OnCheck || in.Kind == OnForce {
-			s.Phase, s.Forced = Checking, in.Forced || in.Kind == OnForce
+		if in.Kind == OnCheck {
+			s.Phase, s.Forced = Checking, in.Forced
 			return s, []Action{Check}
 		}
 	case Checking:
@@ -147,8 +149,8 @@ func (l Limits) boot(s State, in Input) (State, []Action) {
 	case trial && in.Running == s.Target:
 		s.Phase, s.Starts, s.BootID = Probation, 1, in.BootID
 		return s, []Action{Watch}
-	case s.Phase == Trying && s.BootID == in.BootID: // our program ended before the boot came
-		return s, []Action{Try}
+	case s.Phase == Trying && s.BootID == in.BootID: // our program ended, and no boot came: it may be what ended it
+		return l.again(s, "the boot that was asked for did not come")
 	case trial:
 		return l.again(s, "the trial boot ended before it was healthy")
 	case s.Phase == RolledBack && in.Running == s.Target && in.Trial: // the way back was not taken
@@ -161,6 +163,9 @@ func (l Limits) boot(s State, in Input) (State, []Action) {
 		return s, []Action{Check}
 	case s.Phase == Ready || s.Phase == Waiting:
 		return s, []Action{Ask}
+	}
+	if in.Trial { // somebody booted it by hand, or what was known of it is lost
+		s.Reason = "slot " + in.Running + " is on trial, and no update knows of it: the next boot is of slot " + in.Other
 	}
 	if s.From != in.Running || s.Target != in.Other { // between updates these say where the next one goes
 		s.From, s.Target, s.Offset = in.Running, in.Other, 0
@@ -206,11 +211,23 @@ func (l Limits) working(s State, in Input, next Phase, action Action) (State, []
 	return s, nil
 }
 
-func (l Limits) ready(s State, in Input) (State, []Action) {
-	switch {
-	case in.Kind == OnForce:
+// force does away with what would be waited for, from now on.
+func (l Limits) force(s State) (State, []Action) {
+	switch s.Phase {
+	case Idle, Committed, RolledBack, Failed, Checking: // what is being asked does not know that it is forced
+		s.Phase, s.Forced = Checking, true
+		return s, []Action{Check}
+	case Downloading, Verifying, Writing:
+		s.Forced = true
+	case Ready, Waiting:
 		s.Forced = true
 		return s, []Action{Ask}
+	}
+	return s, nil
+}
+
+func (l Limits) ready(s State, in Input) (State, []Action) {
+	switch {
 	case in.Kind == OnBusy:
 		s.Phase, s.Reason = Waiting, in.Reason
 	case in.Kind == OnQuiet && !s.Forced && in.Time.Before(s.Until):

@@ -72,7 +72,10 @@ func TestStep(t *testing.T) {
 		{"a call", Ready, kinds(OnBusy), Waiting, nil, "why"},
 		{"the call is over", Ready, kinds(OnBusy, OnQuiet), Trying, []Action{Try}, ""},
 		{"the trial boots", Trying, []Input{booted("b", "2", true)}, Probation, []Action{Watch}, ""},
-		{"our program ended before the boot", Trying, []Input{booted("a", "1", false)}, Trying, []Action{Try}, ""},
+		{"our program ended before the boot", Trying, []Input{booted("a", "1", false)}, Waiting, []Action{Ask}, "the boot that was asked for did not come"},
+		{"a boot that never comes", Trying, []Input{booted("a", "1", false), kinds(OnQuiet)[0], booted("a", "1", false), kinds(OnQuiet)[0], booted("a", "1", false)},
+			RolledBack, nil, "the boot that was asked for did not come"},
+		{"a trial that nobody knows of", Idle, []Input{booted("b", "1", true)}, Idle, nil, "slot b is on trial, and no update knows of it: the next boot is of slot a"},
 		{"a cut ate the trial", Trying, []Input{booted("a", "2", false)}, Waiting, []Action{Ask}, "the trial boot ended before it was healthy"},
 		{"an image that panics", Trying, []Input{booted("a", "2", false), {Kind: OnQuiet}, booted("a", "3", false), {Kind: OnQuiet}, booted("a", "4", false)},
 			RolledBack, nil, "the trial boot ended before it was healthy"},
@@ -96,6 +99,8 @@ func TestStep(t *testing.T) {
 		{"a cut in a check", Checking, []Input{booted("a", "2", false)}, Idle, nil, ""},
 		{"somebody changed the slots", Ready, []Input{booted("b", "2", false)}, Failed, nil, "slot b runs, which the update did not expect"},
 		{"forced", Waiting, kinds(OnForce), Waiting, []Action{Ask}, ""},
+		{"forced in a check", Checking, kinds(OnForce), Checking, []Action{Check}, ""},
+		{"forced on trial", Probation, kinds(OnForce), Probation, nil, ""},
 		{"what was overtaken", Trying, kinds(OnDone, OnProgress, OnFound, OnHealthy, OnQuiet, OnCheck), Trying, nil, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -131,8 +136,10 @@ func TestCondemned(t *testing.T) {
 	if s, _ := run(s, Input{Kind: OnCheck}, newer); s.Phase != Downloading {
 		t.Errorf("newer metadata: %+v", s)
 	}
-	if s, _ := run(s, Input{Kind: OnForce}, kinds(OnFound)[0]); s.Phase != Downloading || !s.Forced {
-		t.Errorf("forced: %+v", s)
+	for _, forced := range [][]Input{kinds(OnForce, OnFound), kinds(OnCheck, OnForce, OnFound)} {
+		if s, _ := run(s, forced...); s.Phase != Downloading || !s.Forced {
+			t.Errorf("forced: %+v", s)
+		}
 	}
 }
 
@@ -163,6 +170,9 @@ func TestDeferred(t *testing.T) {
 	}
 	if s, _ := run(s, Input{Kind: OnQuiet, Time: now.Add(time.Hour)}); s.Phase != Trying {
 		t.Errorf("later: %+v", s)
+	}
+	if s, _ := run(upTo(t, Downloading), kinds(OnForce, OnDone, OnDone, OnDone)...); !s.Forced || s.Phase != Ready {
+		t.Errorf("forced while it was fetched: %+v", s)
 	}
 }
 
@@ -195,6 +205,9 @@ func TestStateSurvivesJSON(t *testing.T) {
 		if _, err := ParseState([]byte(text)); err == nil {
 			t.Errorf("%s: taken", text)
 		}
+	}
+	if s, err := ParseState([]byte(`{"phase":"flying","condemned":{"2.0.0":{"serial":7}}}`)); err == nil || s.Phase != "" || s.Condemned["2.0.0"].Serial != 7 {
+		t.Errorf("the verdicts are lost: %+v, %v", s, err)
 	}
 }
 

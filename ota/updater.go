@@ -2,12 +2,14 @@ package ota
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -141,7 +143,7 @@ func (u *Updater) send(ctx context.Context, in Input) error {
 }
 
 // Run carries updates out until ctx ends. It gives an error only where there is no boot control, or where the disk does
-// not give the state: this system cannot be updated then, and its state stays as it is.
+// not give the state: this system cannot be updated then, and its state stays as it is. On trial it goes back first.
 func (u *Updater) Run(ctx context.Context) error {
 	running, other, trial, err := u.Boot.Running()
 	if err != nil {
@@ -149,6 +151,9 @@ func (u *Updater) Run(ctx context.Context) error {
 	}
 	b, err := u.Store.Load()
 	if err != nil {
+		if trial {
+			u.do(ctx, Revert, State{}, nil)
+		}
 		return fmt.Errorf("updates: %w", err)
 	}
 	if b != nil {
@@ -165,7 +170,7 @@ func (u *Updater) Run(ctx context.Context) error {
 	next := time.NewTimer(rand.N(u.Spread))
 	defer next.Stop()
 	for {
-		for _, a := range u.step(in) {
+		for _, a := range u.step(ctx, in) {
 			u.start(ctx, a)
 		}
 		select {
@@ -184,24 +189,49 @@ func (u *Updater) Run(ctx context.Context) error {
 	}
 }
 
-// step changes the state and has it on the disk; without that nothing is done.
-func (u *Updater) step(in Input) []Action {
+// saveAgain is the time between two tries to save the state.
+const saveAgain = time.Minute
+
+// step changes the state and has it on the disk. A disk that does not take it is asked again, and until then nothing is done,
+// but for the way back to the system that boots anyway: it needs no note. A trial that cannot be noted for too long ends so.
+func (u *Updater) step(ctx context.Context, in Input) []Action {
 	state, actions := u.Limits.Step(u.state, in)
-	b, err := json.Marshal(state)
-	if err == nil && !bytes.Equal(b, u.saved) {
-		err = u.Store.Save(b)
-	}
-	if err != nil {
+	limit := time.Now().Add(u.ProbationLimit)
+	for err := u.save(state); err != nil; err = u.save(state) {
 		u.Log.Error("the state of updates cannot be saved, so nothing is done", "err", err)
-		return nil
+		told := u.state
+		told.Phase, told.Reason = cmp.Or(told.Phase, Idle), "the state cannot be saved: "+err.Error()
+		u.Tell(told)
+		if slices.Contains(actions, Revert) || state.Phase == Probation && !time.Now().Before(limit) {
+			return []Action{Revert}
+		}
+		for again := time.After(saveAgain); again != nil; {
+			select {
+			case <-again:
+				again = nil
+			case <-u.inputs: // what people ask has no place now
+			case <-ctx.Done():
+				return nil
+			}
+		}
 	}
-	u.saved = b
 	if state.Phase != u.state.Phase {
 		u.Log.Info("update", "phase", state.Phase, "version", state.Release.Version, "reason", state.Reason)
 	}
 	u.state = state
 	u.Tell(state)
 	return actions
+}
+
+func (u *Updater) save(s State) error {
+	b, err := json.Marshal(s)
+	if err == nil && !bytes.Equal(b, u.saved) {
+		err = u.Store.Save(b)
+	}
+	if err == nil {
+		u.saved = b
+	}
+	return err
 }
 
 // start has an action carried out, in place of the one before it.

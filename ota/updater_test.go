@@ -17,6 +17,8 @@ type device struct {
 	mu       sync.Mutex
 	disk     []byte
 	full     error // Save's answer
+	spoilt   error // Load's
+	tried    func()
 	slots    map[string]string
 	chosen   string
 	running  string
@@ -34,8 +36,10 @@ type device struct {
 	last     State
 }
 
-func (d *device) Load() ([]byte, error) { return d.disk, nil }
+func (d *device) Load() ([]byte, error) { return d.disk, d.spoilt }
 func (d *device) Save(b []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.full != nil {
 		return d.full
 	}
@@ -48,7 +52,14 @@ func (d *device) other() string     { return map[string]string{"a": "b", "b": "a
 func (d *device) Running() (string, string, bool, error) {
 	return d.running, d.other(), d.trial, nil
 }
-func (d *device) Try() error    { d.armed = true; d.reboot(); return nil }
+func (d *device) Try() error {
+	if d.tried != nil {
+		d.tried()
+	}
+	d.armed = true
+	d.reboot()
+	return nil
+}
 func (d *device) Revert() error { d.reboot(); return nil }
 func (d *device) Commit() error { d.chosen, d.trial = d.running, false; return nil }
 func (d *device) Check(context.Context, bool) (*Release, error) {
@@ -108,8 +119,10 @@ func (d *device) lives(t *testing.T, c Config, limit time.Duration, act func(con
 		if act != nil {
 			go act(boot, u)
 		}
-		if err := u.Run(boot); err != nil {
+		if err := u.Run(boot); err != nil && !errors.Is(err, d.spoilt) {
 			t.Fatal(err)
+		} else if err != nil && boot.Err() == nil { // it runs on without updates
+			<-ctx.Done()
 		}
 		reboot()
 	}
@@ -152,7 +165,7 @@ func TestUpdater(t *testing.T) {
 			"idle checking downloading verifying writing ready trying probation rolled back checking idle checking idle checking idle", "2.0.0 is not tried again: no sound device", "1.0.0"},
 		{"not what was signed", func(d *device) { d.bad = Permanent{errors.New("wrong hash")} }, nil,
 			"idle checking downloading verifying failed checking idle checking idle checking idle", "2.0.0 is not tried again: wrong hash", "1.0.0"},
-		{"a disk that is full", func(d *device) { d.full = errors.New("no space") }, nil, "", "", "1.0.0"},
+		{"a disk that is full", func(d *device) { d.full = errors.New("no space") }, nil, "idle", "the state cannot be saved: no space", "1.0.0"},
 		{"a call", func(d *device) { d.busy = "in a call" }, func(_ context.Context, d *device, _ *Updater) {
 			time.Sleep(2 * time.Hour)
 			d.mu.Lock()
@@ -190,6 +203,62 @@ func TestUpdater(t *testing.T) {
 					t.Errorf("%s runs, %s boots, want %s", d.slots[d.running], d.slots[d.chosen], tt.running)
 				}
 			})
+		})
+	}
+}
+
+// fill fills the disk, or makes room again.
+func (d *device) fill(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.full = err
+}
+
+// A disk that is full for a time holds an update up, whatever it is about; nothing is forgotten. One that stays full does not
+// keep a system on trial.
+func TestUpdaterFullDisk(t *testing.T) {
+	full := errors.New("no space")
+	for _, at := range []Phase{Idle, Checking, Downloading, Verifying, Ready, Trying} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDevice()
+			d.lives(t, Config{}, 24*time.Hour, func(_ context.Context, u *Updater) {
+				if d.comes(at) {
+					d.fill(full)
+					time.Sleep(time.Hour)
+					d.fill(nil)
+				}
+			})
+			synctest.Wait()
+			if d.slots[d.chosen] != "2.0.0" || d.slots[d.running] != "2.0.0" {
+				t.Errorf("full while %s: %s runs, %s boots: %v", at, d.slots[d.running], d.slots[d.chosen], d.phases)
+			}
+		})
+	}
+	for _, tt := range []struct {
+		name string
+		sick string
+		then func(*device) // when the trial is asked for
+		fill Phase
+	}{
+		{"full from the start of the trial", "", func(d *device) { d.full = full }, ""},
+		{"full before it is unhealthy", "no sound device", nil, Probation},
+		{"spoilt", "", func(d *device) { d.spoilt = errors.New("input/output error") }, ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDevice()
+			d.sick = tt.sick
+			if tt.then != nil {
+				d.tried = func() { tt.then(d) }
+			}
+			d.lives(t, Config{}, 24*time.Hour, func(_ context.Context, u *Updater) {
+				if tt.fill != "" && d.comes(tt.fill) {
+					d.fill(full)
+				}
+			})
+			synctest.Wait()
+			if d.slots[d.chosen] != "1.0.0" || d.slots[d.running] != "1.0.0" || d.boots < 3 {
+				t.Errorf("%s: %s runs, %s boots after %d boots: %v", tt.name, d.slots[d.running], d.slots[d.chosen], d.boots, d.phases)
+			}
 		})
 	}
 }
