@@ -79,6 +79,7 @@ func (r *Root) Check() error {
 	for _, role := range []Role{RootRole, TimestampRole, TargetsRole} {
 		keys := r.Roles[role]
 		ids := slices.Compact(slices.Sorted(slices.Values(keys.KeyIDs)))
+		ids = slices.DeleteFunc(ids, func(id string) bool { return r.Keys[id] == nil })
 		if keys.Threshold < 1 || keys.Threshold > len(ids) {
 			return fmt.Errorf("roles: %s needs %d of %d keys", role, keys.Threshold, len(ids))
 		}

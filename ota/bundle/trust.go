@@ -3,6 +3,7 @@ package bundle
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,15 +28,16 @@ type Fetcher func(name string, limit int64) ([]byte, error)
 const maxRotations = 64
 
 // Refresh fetches and verifies metadata in the order of the TUF specification, section 5.3: roots, timestamp, targets.
-// It gives the release for the board, and what to remember from now on; t itself does not change, nor does anything else
-// when there is an error. now may be early, never late: a device without a clock takes the newest time it knows of.
+// It gives the release for the board, and what to remember from now on: with an error, too, for a root that was verified
+// counts whatever comes after it (5.3.8). t itself does not change. now may be early, never late: a device without a clock
+// takes the newest time it knows of.
 func (t Trust) Refresh(fetch Fetcher, board string, now time.Time) (*Targets, Trust, error) {
-	root, next, err := t.root(fetch)
+	root, seen, err := t.root(fetch)
 	if err != nil {
-		return nil, t, fmt.Errorf("root: %w", err)
+		return nil, seen, fmt.Errorf("root: %w", err)
 	}
 	if !now.Before(root.Expires) {
-		return nil, t, fmt.Errorf("root: %w on %s", ErrExpired, root.Expires.Format(time.DateOnly))
+		return nil, seen, fmt.Errorf("root: %w on %s", ErrExpired, root.Expires.Format(time.DateOnly))
 	}
 
 	var stamp Timestamp
@@ -48,12 +50,13 @@ func (t Trust) Refresh(fetch Fetcher, board string, now time.Time) (*Targets, Tr
 	}
 	switch {
 	case err != nil:
-		return nil, t, fmt.Errorf("timestamp: %w", err)
-	case stamp.Version < next.Timestamp:
-		return nil, t, fmt.Errorf("timestamp: %w: version %d, seen %d", ErrRollback, stamp.Version, next.Timestamp)
+		return nil, seen, fmt.Errorf("timestamp: %w", err)
+	case stamp.Version < seen.Timestamp:
+		return nil, seen, fmt.Errorf("timestamp: %w: version %d, seen %d", ErrRollback, stamp.Version, seen.Timestamp)
 	case !now.Before(stamp.Expires):
-		return nil, t, fmt.Errorf("timestamp: %w on %s: the server shows old news", ErrExpired, stamp.Expires.Format(time.DateTime))
+		return nil, seen, fmt.Errorf("timestamp: %w on %s: the server shows old news", ErrExpired, stamp.Expires.Format(time.DateTime))
 	}
+	next := seen
 	next.Timestamp = stamp.Version
 
 	meta, is := stamp.Targets[board]
@@ -63,25 +66,26 @@ func (t Trust) Refresh(fetch Fetcher, board string, now time.Time) (*Targets, Tr
 	targets, err := readTargets(fetch, root, board, meta)
 	switch {
 	case err != nil:
-		return nil, t, fmt.Errorf("targets of %s: %w", board, err)
-	case targets.Version < next.Targets[board]:
-		return nil, t, fmt.Errorf("targets of %s: %w: version %d, seen %d", board, ErrRollback, targets.Version, next.Targets[board])
+		return nil, seen, fmt.Errorf("targets of %s: %w", board, err)
+	case targets.Version < seen.Targets[board]:
+		return nil, seen, fmt.Errorf("targets of %s: %w: version %d, seen %d", board, ErrRollback, targets.Version, seen.Targets[board])
 	case !now.Before(targets.Expires):
-		return nil, t, fmt.Errorf("targets of %s: %w on %s", board, ErrExpired, targets.Expires.Format(time.DateOnly))
+		return nil, seen, fmt.Errorf("targets of %s: %w on %s", board, ErrExpired, targets.Expires.Format(time.DateOnly))
 	}
 	next.Targets[board], targets.Share = targets.Version, meta.Share
 	return targets, next, nil
 }
 
-// root follows the chain of roots from the one that is trusted: each is signed by the one before it, and by itself.
-func (t Trust) root(fetch Fetcher) (*Root, Trust, error) {
-	next := Trust{Root: t.Root, Timestamp: t.Timestamp, Targets: map[string]int64{}}
+// root follows the chain of roots from the one that is trusted: each is signed by the one before it, and by itself. With an
+// error, next is as far as it came.
+func (t Trust) root(fetch Fetcher) (_ *Root, next Trust, err error) {
+	next = Trust{Root: t.Root, Timestamp: t.Timestamp, Targets: map[string]int64{}}
 	for board, version := range t.Targets {
 		next.Targets[board] = version
 	}
 	first, err := FirstRoot(t.Root)
 	if err != nil {
-		return nil, t, fmt.Errorf("the one that this device trusts: %w", err)
+		return nil, next, fmt.Errorf("the one that this device trusts: %w", err)
 	}
 	root := *first
 	for range maxRotations {
@@ -90,11 +94,11 @@ func (t Trust) root(fetch Fetcher) (*Root, Trust, error) {
 			return &root, next, nil
 		}
 		if err != nil {
-			return nil, t, err
+			return nil, next, err
 		}
 		newer, err := root.Next(b)
 		if err != nil {
-			return nil, t, err
+			return nil, next, err
 		}
 		// A timestamp key that was lost may have signed a version that no honest one reaches. (Section 5.3.11.)
 		if !slices.Equal(root.Roles[TimestampRole].KeyIDs, newer.Roles[TimestampRole].KeyIDs) {
@@ -105,7 +109,7 @@ func (t Trust) root(fetch Fetcher) (*Root, Trust, error) {
 		}
 		root, next.Root = *newer, b
 	}
-	return nil, t, fmt.Errorf("more than %d new ones", maxRotations)
+	return nil, next, fmt.Errorf("more than %d new ones", maxRotations)
 }
 
 // FirstRoot reads the root that everything begins with. It is trusted for where it comes from; it has to be signed by itself.
@@ -113,7 +117,7 @@ func FirstRoot(b []byte) (*Root, error) {
 	var root Root
 	e, err := parseEnvelope(b)
 	if err == nil {
-		err = strict(e.Payload, &root)
+		err = json.Unmarshal(e.Payload, &root)
 	}
 	if err == nil {
 		err = root.Check()
@@ -183,7 +187,7 @@ func Open(b []byte, root *Root, role Role, to any) error {
 	if err := e.verify(root, role); err != nil {
 		return err
 	}
-	return strict(e.Payload, to)
+	return json.Unmarshal(e.Payload, to)
 }
 
 // Offers says whether a device that runs a version is to take the release: nil, ErrDowngrade, or ErrCurrent.

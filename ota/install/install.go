@@ -61,11 +61,11 @@ func (i *Installer) Check(ctx context.Context, forced bool) (*ota.Release, error
 		return nil, err
 	}
 	fetch := func(name string, limit int64) ([]byte, error) { return i.Source.Metadata(ctx, name, limit) }
-	targets, trust, err := trust.Refresh(fetch, i.Board, i.Now())
-	if err != nil {
-		return nil, err
+	targets, seen, err := trust.Refresh(fetch, i.Board, i.Now())
+	if err == nil || !bytes.Equal(seen.Root, trust.Root) {
+		err = errors.Join(err, i.Save(seen))
 	}
-	if err := i.Save(trust); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if targets == nil {
