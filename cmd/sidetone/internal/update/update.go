@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -18,7 +19,6 @@ import (
 
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/ota"
-	"sidetone/ota/bundle"
 	"sidetone/ota/disk"
 	"sidetone/ota/hawkbit"
 	"sidetone/ota/install"
@@ -93,7 +93,8 @@ func New(c Config) (*Updater, error) {
 		},
 		checked: s.checked,
 	}
-	i.Trust, i.Save = trust(disk.Record{Path: filepath.Join(dir, "trust.json")}, u.RootFile, c.Log)
+	known := trust{disk.Record{Path: filepath.Join(dir, "trust.json")}, u.RootFile, c.Log}
+	i.Trust, i.Save = known.load, known.save
 	orders, err := newOrders(u, c, source.Client)
 	if err != nil {
 		return nil, err
@@ -148,11 +149,22 @@ func newSource(u config.Update, now func() time.Time) (install.HTTP, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone() // with the environment's proxy
 	transport.TLSClientConfig = &tls.Config{RootCAs: roots, Time: now}
 	transport.ResponseHeaderTimeout = 30 * time.Second
-	h := install.HTTP{URL: base, Client: &http.Client{Transport: transport}}
+	h := install.HTTP{URL: base, Client: &http.Client{Transport: transport, CheckRedirect: encrypted}}
 	if kbps := u.BandwidthKbps; kbps > 0 {
 		h.Limit = rate.NewLimiter(rate.Limit(kbps*1000/8), readAtOnce)
 	}
 	return h, nil
+}
+
+// encrypted follows a server to another place only if nobody can read or change what is said there: tokens go along.
+func encrypted(to *http.Request, via []*http.Request) error {
+	switch {
+	case to.URL.Scheme != "https":
+		return fmt.Errorf("the server redirects to %s, where nothing is encrypted", to.URL.Host)
+	case len(via) >= 10:
+		return errors.New("the server redirects in a circle")
+	}
+	return nil
 }
 
 // probations is how many times the time that health has to hold for a new system has to get there.
@@ -160,28 +172,6 @@ const probations = 10
 
 // readAtOnce is how much of a download is read at once where there is a limit, in bytes.
 const readAtOnce = 16 << 10
-
-// trust keeps what is known of the repository's metadata in a file, and begins with the root that the system has.
-func trust(file disk.Record, root string, log *slog.Logger) (load func() (bundle.Trust, error), save func(bundle.Trust) error) {
-	first := func() (t bundle.Trust, err error) {
-		if t.Root, err = os.ReadFile(root); err != nil {
-			err = fmt.Errorf("update.root_file: %w", err)
-		}
-		return t, err
-	}
-	load = func() (bundle.Trust, error) {
-		var t bundle.Trust
-		is, err := read(file, &t)
-		if err != nil {
-			log.Error("what was known of the update server is lost; beginning with the system's root of trust", "err", err)
-		}
-		if !is || err != nil {
-			return first()
-		}
-		return t, nil
-	}
-	return load, func(t bundle.Trust) error { return write(file, t) }
-}
 
 // version makes "1.2.3" the "v1.2.3" that releases have.
 func version(text string) (string, error) {

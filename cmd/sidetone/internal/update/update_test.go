@@ -1,12 +1,18 @@
 package update
 
 import (
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/ota"
+	"sidetone/provisioning/config"
 )
 
 func TestVersion(t *testing.T) {
@@ -32,6 +38,51 @@ func TestImageVersion(t *testing.T) {
 	}
 	if got := imageVersion("/nonexistent", "v9"); got != "v9" {
 		t.Error(got)
+	}
+}
+
+// A server that sends devices where nothing is encrypted is not followed, and gets no token there.
+func TestRedirects(t *testing.T) {
+	heard := make(chan string, 10)
+	plain := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { heard <- r.Header.Get("Authorization") }))
+	defer plain.Close()
+	to := plain.URL
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/metadata/here" {
+			_, _ = w.Write([]byte("it is"))
+			return
+		}
+		http.Redirect(w, r, to, http.StatusFound)
+	}))
+	defer server.Close()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	source, err := newSource(config.Update{URL: server.URL, CAFile: ca}, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Client.CloseIdleConnections()
+	if _, err := source.Metadata(t.Context(), "there", 100); err == nil || !strings.Contains(err.Error(), "nothing is encrypted") {
+		t.Error(err)
+	}
+	req, _ := http.NewRequest(http.MethodGet, server.URL, nil)
+	req.Header.Set("Authorization", "TargetToken secret")
+	if res, err := source.Client.Do(req); err == nil {
+		res.Body.Close()
+		t.Error("followed")
+	}
+	if len(heard) > 0 {
+		t.Errorf("asked in clear, with %q", <-heard)
+	}
+	to = server.URL + "/metadata/here"
+	if b, err := source.Metadata(t.Context(), "there", 100); err != nil || string(b) != "it is" {
+		t.Errorf("%s, %v", b, err)
+	}
+	to = server.URL + "/round"
+	if _, err := source.Metadata(t.Context(), "there", 100); err == nil || !strings.Contains(err.Error(), "in a circle") {
+		t.Error(err)
 	}
 }
 
