@@ -43,7 +43,7 @@ type Release struct {
 	Version        string   // as v1.2.3
 	MinimumVersion string   // what has to run to take it, or empty
 	Image          string   // path of the file
-	From           []string // paths of older images that deltas are made from
+	From           []string // paths of older images that deltas are made from, where that saves something
 	Summary, URL   string
 	Expires        time.Time
 }
@@ -91,6 +91,12 @@ func (r Repository) Add(rel Release, signers ...ed25519.PrivateKey) (t bundle.Ta
 		d, err := r.delta(rel, from, image, t.Image.Size)
 		if err != nil {
 			return t, "", fmt.Errorf("the delta from %s: %w", from, err)
+		}
+		if d.Size >= t.Image.Size { // it saves nothing
+			if err := os.Remove(filepath.Join(r.Dir, "targets", filepath.FromSlash(d.Path))); err != nil {
+				return t, "", err
+			}
+			continue
 		}
 		t.Deltas = append(t.Deltas, d)
 	}

@@ -137,6 +137,12 @@ func TestRelease(t *testing.T) {
 	d.does("verify updates --board rpi4 --running v0.9.0", "takes nothing", "an update in between is missing")
 	d.does("verify updates --board rpi4 --running v3.0.0", "takes nothing: older than what runs")
 	d.does("verify updates --board rpi3", "board rpi3 has no release")
+	d.image("other.img")
+	d.does("release rpi3 v2.0.0 other.img --from v1.img --key .", "1 of 1 older images have too little in common with it")
+	d.does("verify updates --board rpi3", "takes v2.0.0")
+	if left, _ := filepath.Glob("updates/targets/rpi3/*.delta"); len(left) > 0 {
+		t.Errorf("%v is there for nobody", left)
+	}
 	d.fails("verify updates", "for which board")
 	d.fails("verify none --board rpi4", "none: no repository is there")
 	d.fails("release rpi4 two v2.img --key .", `"two" is no version`)

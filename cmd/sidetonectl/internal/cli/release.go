@@ -42,6 +42,9 @@ func releaseImage(_ context.Context, e subcommand.Env, args []string) int {
 	for _, d := range targets.Deltas {
 		fmt.Fprintf(e.Out, "delta from %x…: %d bytes, %.1f %% of it\n", d.From[:6], d.Size, 100*float64(d.Size)/float64(targets.Image.Size))
 	}
+	if n := len(rel.From) - len(targets.Deltas); n > 0 {
+		fmt.Fprintf(e.Out, "%d of %d older images have too little in common with it for a delta\n", n, len(rel.From))
+	}
 	left, err := repo.Offer(map[string]float64{targets.Board: part}, valid.Time, *signers...)
 	if errors.Is(err, bundle.ErrSignature) {
 		fmt.Fprintf(e.Out, "not out yet: %v\nwhere keys of targets are:       sidetonectl sign %s --key KEY\nwhere that of the timestamp is: sidetonectl stamp --key KEY --share %s=%s --repo %s\n",
