@@ -75,7 +75,7 @@ cross-%:
 	@buildroot/setup.sh cross
 	@buildroot/deps.sh $*
 	@mkdir -p bin
-	SIDETONE_TARGET=$* && $(env) go build $(inline) -ldflags "$(firmware) $(static)" -o bin/sidetone-linux-$* ./cmd/sidetone
+	SIDETONE_TARGET=$* && $(env) go build $(inline) $(OVERLAY:%=-overlay=%) -ldflags "$(firmware) $(static)" -o bin/sidetone-linux-$* ./cmd/sidetone
 	@$(call sizes,bin/sidetone-linux-$*)
 
 modules := rtc/gateway/web/node_modules
@@ -102,17 +102,23 @@ image-qemu: cross-arm64 ## build/image-qemu/{slot,sdcard}.img: an A/B system for
 	@buildroot/setup.sh board && buildroot/setup.sh image && buildroot/board.sh
 	@buildroot/image-qemu.sh
 
-# Two versions of the same sources; the second is longer, so that what the linker lays out moves. One after the other: both
-# are built at the same place.
+# Two versions. The newer one has a sub-command more, by files that are laid over the sources. One after the other: both are
+# built at the same place.
 KILLS ?= 0
 SEED ?= 1
+newer := cmd/e2e/testdata/newer
 test-update: test-deps image-v1.0.0 image-v1.10.0 ## update the firmware of a card in QEMU, well and badly (KILLS=20: and cut the power)
-	$(updateenv) SIDETONE_KILLS=$(KILLS) SIDETONE_SEED=$(SEED) go test -count=1 -v -timeout 20m -run '^TestUpdate(Image|Kills)?$$' ./cmd/e2e
+	$(updateenv) SIDETONE_KILLS=$(KILLS) SIDETONE_SEED=$(SEED) go test -count=1 -v -timeout 30m -run '^TestUpdate(Image|Refused|NeverUp|NotWell$(if $(filter-out 0,$(KILLS)),|Kills))$$' ./cmd/e2e
 
-image-v1.10.0: image-v1.0.0
+build/newer.json: $(shell find $(newer) -name '*.go')
+	@mkdir -p build
+	@(echo '{"Replace": {'; find $(newer) -name '*.go' -printf '"$(CURDIR)/%P": "$(CURDIR)/%p"\n' | paste -sd,; echo '}}') >$@
+
+image-v1.10.0: image-v1.0.0 build/newer.json
+image-v1.10.0: private overlay := build/newer.json
 image-v%:
 	@buildroot/setup.sh board && buildroot/setup.sh image && buildroot/board.sh
-	@$(MAKE) --no-print-directory cross-arm64 VERSION=v$*
+	@$(MAKE) --no-print-directory cross-arm64 VERSION=v$* OVERLAY=$(overlay)
 	@mkdir -p build/image-v$* && cp bin/sidetone-linux-arm64 build/image-v$*/sidetone
 	@buildroot/image-qemu.sh build/image-v$*/sidetone build/image-v$*
 

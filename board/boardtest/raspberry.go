@@ -2,6 +2,7 @@ package boardtest
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -27,6 +28,7 @@ type Raspberry struct {
 
 	t      testing.TB
 	dir    string
+	checks []func(r *Raspberry, partition int) error
 	orders chan order
 	ended  chan struct{}
 	mu     sync.Mutex
@@ -55,10 +57,11 @@ const (
 	PowerCut = "power cut"
 )
 
-// PowerOn starts a board with a card, for as long as the test goes on, or until PowerOff.
-func PowerOn(t testing.TB, card string) *Raspberry {
+// PowerOn starts a board with a card, for as long as the test goes on, or until PowerOff. Before each boot checks look at the
+// partition that boots; an error of one is an error of the test, and then nothing boots any more.
+func PowerOn(t testing.TB, card string, checks ...func(r *Raspberry, partition int) error) *Raspberry {
 	t.Helper()
-	r := &Raspberry{Card: card, t: t, dir: t.TempDir(), orders: make(chan order), ended: make(chan struct{})}
+	r := &Raspberry{Card: card, t: t, dir: t.TempDir(), checks: checks, orders: make(chan order), ended: make(chan struct{})}
 	first, err := r.boot(false)
 	if err != nil {
 		t.Fatal(err)
@@ -151,6 +154,11 @@ func (r *Raspberry) boot(tryboot bool) (*Start, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, check := range r.checks {
+		if err := check(r, partition); err != nil {
+			return nil, fmt.Errorf("partition %d: %w", partition, err)
+		}
+	}
 	config, err := r.ReadFAT(partition, "config.txt")
 	if err != nil {
 		return nil, fmt.Errorf("partition %d: %w", partition, err)
@@ -169,7 +177,9 @@ func (r *Raspberry) boot(tryboot bool) (*Start, error) {
 			loads[key] = value
 		}
 	}
-	args := []string{"-no-reboot", "-drive", "if=none,id=card,format=raw,file=" + r.Card, "-device", "virtio-blk-pci,drive=card"}
+	// With writeback the board sees a disk that has a cache, and flushes it. The cache is this machine's memory, which stays
+	// when QEMU is killed: a power cut loses what the board has not written, and of what it was just writing any part.
+	args := []string{"-no-reboot", "-drive", "if=none,id=card,format=raw,cache=writeback,file=" + r.Card, "-device", "virtio-blk-pci,drive=card"}
 	for what, name := range loads {
 		b, err := r.ReadFAT(partition, name)
 		if err != nil {
@@ -259,6 +269,24 @@ func (r *Raspberry) offset(partition int) (int64, error) {
 		return 0, fmt.Errorf("%s: no partition %d in a master boot record", r.Card, partition)
 	}
 	return 512 * int64(binary.LittleEndian.Uint32(mbr[446+16*(partition-1)+8:])), nil
+}
+
+// SHA256 is that of the first bytes of a partition.
+func (r *Raspberry) SHA256(partition int, size int64) (sum [sha256.Size]byte, err error) {
+	at, err := r.offset(partition)
+	if err != nil {
+		return sum, err
+	}
+	f, err := os.Open(r.Card)
+	if err != nil {
+		return sum, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, io.NewSectionReader(f, at, size)); err != nil {
+		return sum, err
+	}
+	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
 // ReadFAT reads a file out of a partition, as the firmware does.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -32,8 +33,8 @@ const (
 
 // What the Makefile says, by the environment, which outside hands on.
 var (
-	kills = fromEnv("SIDETONE_KILLS", 0) // power cuts in TestUpdateKills
-	seed  = fromEnv("SIDETONE_SEED", 1)  // of what is left to chance
+	kills = fromEnv("SIDETONE_KILLS", 20) // power cuts in TestUpdateKills
+	seed  = fromEnv("SIDETONE_SEED", 1)   // of what is left to chance
 )
 
 func fromEnv(variable string, otherwise int) int {
@@ -69,7 +70,7 @@ type updateState struct {
 
 const updateTopic = "up/state/update"
 
-// newUpdated boots a new card with the old version.
+// newUpdated makes a board, and the server that it updates from.
 func newUpdated(t *testing.T) *updated {
 	t.Helper()
 	l := startBoardLab(t)
@@ -77,14 +78,13 @@ func newUpdated(t *testing.T) *updated {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &updated{t: t, lab: l, w: l.subscribe(t, "door1"), repo: release.Repository{Dir: l.Update.Repo}, keys: keys}
-	u.powerOn()
-	return u
+	return &updated{t: t, lab: l, w: l.subscribe(t, "door1"), repo: release.Repository{Dir: l.Update.Repo}, keys: keys}
 }
 
-func (u *updated) powerOn() {
+// powerOn boots a new card with the old version.
+func (u *updated) powerOn(checks ...func(*boardtest.Raspberry, int) error) {
 	u.t.Helper()
-	u.Raspberry = boardtest.PowerOn(u.t, newCard(u.t, u.lab.onData(u.t, "door1")))
+	u.Raspberry = boardtest.PowerOn(u.t, newCard(u.t, u.lab.onData(u.t, "door1")), checks...)
 	u.registered()
 	u.t.Logf("from power on to registered, with a new card: %s", time.Since(u.Boots()[0].Began).Round(10*time.Millisecond))
 }
@@ -131,7 +131,7 @@ func (l *lab) onData(t *testing.T, device string) map[string][]byte {
 	}
 	config := strings.NewReplacer(
 		l.dir+"/"+device+".sock", "/run/sidetone.sock", l.dir, "/data",
-		"[update]\n", "[update]\nboard = '"+updateBoard+"'\nwindow = ''\nprobation = '6s'\ninterval = '1h'\n",
+		"[update]\n", "[update]\nboard = '"+updateBoard+"'\nwindow = ''\nprobation = '3s'\ninterval = '1h'\n",
 	).Replace(string(files[device+".toml"]))
 	delete(files, device+".toml")
 	files["sidetone.toml"] = []byte(config + "\n[board]\nwatchdog = '/dev/watchdog'\n[audio]\ncapture = 'null'\nplayback = 'null'\n")
@@ -300,6 +300,7 @@ func TestUpdateImage(t *testing.T) {
 		}
 	}
 	u := newUpdated(t)
+	u.powerOn()
 	u.Cut()
 	eventually(t, updatePatience, "the board has gone", func() bool { return !u.lab.stats(t)["door1"].Registered })
 	u.registered()
@@ -307,50 +308,111 @@ func TestUpdateImage(t *testing.T) {
 	u.runs(2)
 }
 
-// TestUpdate has one board refuse what it must refuse, come back from systems that do not work, and take a good one.
-func TestUpdate(t *testing.T) {
+// part is a part of a test that goes on with its board.
+func (u *updated) part(name string, test func()) {
+	outer := u.t
+	outer.Run(name, func(t *testing.T) {
+		u.t = t
+		defer func() { u.t = outer }()
+		begin := time.Now()
+		test()
+		t.Logf("%s took %s", name, time.Since(begin).Round(time.Second))
+	})
+}
+
+func slotImage(version string) string {
+	return filepath.Join(fmt.Sprintf(imageOf, version), "slot.img")
+}
+
+// TestUpdateRefused has a board refuse what it must refuse, and take a good system over a bad line.
+func TestUpdateRefused(t *testing.T) {
+	t.Parallel()
 	if outside(t, "qemu-system-aarch64", "fdtput", "mcopy", "genimage") {
 		return
 	}
 	u := newUpdated(t)
+	u.powerOn()
 	random := rand.New(rand.NewPCG(uint64(seed), 0))
-	oldImage, newImage := fmt.Sprintf(imageOf, oldVersion)+"/slot.img", fmt.Sprintf(imageOf, newVersion)+"/slot.img"
-	part := func(name string, test func()) {
-		t.Run(name, func(inner *testing.T) {
-			u.t = inner
-			defer func() { u.t = t }()
-			begin := time.Now()
-			test()
-			inner.Logf("%s", time.Since(begin).Round(time.Second))
-		})
-	}
-	part("what is refused", func() { u.refusals(newImage, random) })
-	for n, broken := range []struct {
-		name    string
-		overlay map[string]string
-	}{
-		{"panics", map[string]string{"sbin/init": "echo c >/proc/sysrq-trigger"}},
-		{"hangs", map[string]string{"sbin/init": "exec sleep 100000"}},
-		{"is unhealthy", map[string]string{"usr/libexec/sidetone/run": "sed '/^\\[line\\]/,/^\\[/s,^url = .*,url = \"wss://127.0.0.1:1/\",' /data/sidetone.toml >/run/other.toml\n" +
-			"exec sidetone run --config /run/other.toml"}},
-		{"has no network", map[string]string{"usr/libexec/sidetone/network": "exec sleep 100000"}},
-	} {
-		part(broken.name, func() { u.rollsBack(fmt.Sprintf("v1.%d.0", n+1), oldImage, broken.overlay) })
-	}
-	part("good", func() { u.takes(newImage) })
+	u.part("what is refused", func() { u.refusals(slotImage(newVersion), random) })
+	u.part("each chunk wrong once", func() { u.takesOverBadLine(slotImage(newVersion)) })
 }
 
-// rollsBack has the board try a system that does not work.
-func (u *updated) rollsBack(version, oldImage string, overlay map[string]string) {
-	made := u.put(version, u.image(overlay), oldImage)
-	whole, delta := made.Image.Size, made.Deltas[0].Size
-	u.t.Logf("the image has %d bytes, the delta from what runs %d: %.1f %%", whole, delta, float64(delta)/float64(whole)*100)
-	if delta > whole/10 {
-		u.t.Error("the delta is more than a tenth of the image")
+// TestUpdateNeverUp has a board come back from systems that never come up.
+func TestUpdateNeverUp(t *testing.T) {
+	t.Parallel()
+	if outside(t, "qemu-system-aarch64", "fdtput", "mcopy", "genimage") {
+		return
 	}
-	boots := len(u.Boots())
+	u := newUpdated(t)
+	u.powerOn()
+	u.part("panics", func() {
+		u.rollsBack("v1.1.0", map[string]string{"sbin/init": "echo c >/proc/sysrq-trigger"})
+	})
+	u.part("hangs", func() {
+		u.rollsBack("v1.2.0", map[string]string{"sbin/init": "exec sleep 100000"})
+	})
+}
+
+// TestUpdateNotWell has a board come back from systems that come up and do not work, and take a good one.
+func TestUpdateNotWell(t *testing.T) {
+	t.Parallel()
+	if outside(t, "qemu-system-aarch64", "fdtput", "mcopy", "genimage") {
+		return
+	}
+	u := newUpdated(t)
+	u.powerOn()
+	u.part("is unhealthy", func() {
+		u.rollsBack("v1.1.0", map[string]string{"usr/libexec/sidetone/run": "sed '/^\\[line\\]/,/^\\[/s,^url = .*,url = \"wss://127.0.0.1:1/\",' /data/sidetone.toml >/run/other.toml\n" +
+			"exec sidetone run --config /run/other.toml"})
+	})
+	u.part("has no network", func() {
+		u.rollsBack("v1.2.0", map[string]string{"usr/libexec/sidetone/network": "exec sleep 100000"})
+	})
+	u.part("good", func() {
+		u.byDelta(newVersion, slotImage(newVersion), func() {
+			u.await("it is committed", func(s updateState) bool { return s.Phase == "committed" && s.Installed == newVersion })
+		})
+		u.runs(3)
+	})
+}
+
+// byDelta has the board update by a delta from the old version, and shows how much the server sent until then.
+func (u *updated) byDelta(version, image string, ends func()) {
+	u.t.Helper()
+	made := u.put(version, image, slotImage(oldVersion))
+	before := u.sent()
 	u.do("check")
-	s := u.await("it is rolled back", func(s updateState) bool { return s.Phase == "rolled back" && s.Installed == oldVersion })
+	ends()
+	after := u.sent()
+	metadata, targets := after.Metadata-before.Metadata, after.Targets-before.Targets
+	whole := made.Image.Size
+	u.t.Logf("delta: downloaded %d bytes, %d of them metadata, for an image of %d: %.1f %%", metadata+targets, metadata, whole,
+		float64(metadata+targets)/float64(whole)*100)
+	if metadata+targets > whole/10 || targets < made.Deltas[0].Size {
+		u.t.Errorf("the server sent %d bytes of metadata and %d of the delta, which has %d", metadata, targets, made.Deltas[0].Size)
+	}
+}
+
+// sent is what the update server has sent so far, by its own count.
+func (u *updated) sent() (sent struct{ Metadata, Targets int64 }) {
+	u.t.Helper()
+	var all struct {
+		Updates *struct{ Metadata, Targets int64 }
+	}
+	out, code := u.lab.tool(u.t, "stats", "--json")
+	if err := json.Unmarshal([]byte(out), &all); err != nil || code != 0 || all.Updates == nil {
+		u.t.Fatalf("stats: exit %d, %v\n%s", code, err, out)
+	}
+	return *all.Updates
+}
+
+// rollsBack has the board try a system that does not work for what is laid over it.
+func (u *updated) rollsBack(version string, overlay map[string]string) {
+	boots := len(u.Boots())
+	var s updateState
+	u.byDelta(version, u.image(overlay), func() {
+		s = u.await("it is rolled back", func(s updateState) bool { return s.Phase == "rolled back" && s.Installed == oldVersion })
+	})
 	u.registered()
 	u.runs(2)
 	tried := 0
@@ -365,36 +427,55 @@ func (u *updated) rollsBack(version, oldImage string, overlay map[string]string)
 	u.t.Logf("%d trials; %s", tried, s.Reason)
 }
 
-// takes has the board take a good system, from a server that goes away in mid-download.
-func (u *updated) takes(newImage string) {
+// What the board says of a download that does not go smoothly, and of which byte it goes on at.
+var (
+	brokeOff = regexp.MustCompile(`the download broke off, it goes on".* offset=(\d+) `)
+	wasWrong = regexp.MustCompile(`it is asked for again".* offset=(\d+) .*chunk (\d+) of the image`)
+)
+
+// takesOverBadLine has the board take a good system whole, from a server that sends each chunk wrong at first, breaks off in
+// the middle of chunks, and goes away for a time.
+func (u *updated) takesOverBadLine(newImage string) {
 	t := u.t
 	boots := u.Boots()
 	first := boots[len(boots)-1]
 	before := len(first.Console())
-	u.put(newVersion, newImage)
-	// Each answer ends too early, and then there is none at all.
-	u.fault("--cut-after", "15000000")
+	image := u.put(newVersion, newImage).Image
+	each := []string{"--corrupt-each", fmt.Sprint(seed)}
+	begin := time.Now()
+	u.fault(append(each, "--cut-after", fmt.Sprint(image.ChunkSize*3/2))...)
 	u.do("check")
 	breaks := func(n int) {
 		t.Helper()
-		eventually(t, updatePatience, "the download breaks off", func() bool {
-			return strings.Count(first.Console()[before:], "the download broke off, it goes on") >= n
-		})
+		eventually(t, updatePatience, "the download breaks off", func() bool { return len(brokeOff.FindAllString(first.Console()[before:], -1)) >= n })
 	}
-	breaks(1)
-	u.fault("--gone")
 	breaks(2)
+	u.fault(append(each, "--gone")...)
+	breaks(3)
+	u.fault(each...)
+	eventually(t, updatePatience, "it is downloaded", func() bool { return strings.Contains(first.Console()[before:], "phase=verifying") })
+	took := time.Since(begin)
 	u.fault("--restore")
 	u.await("it is committed", func(s updateState) bool { return s.Phase == "committed" && s.Installed == newVersion })
 	u.runs(3)
-	for line := range strings.Lines(first.Console()[before:]) {
-		if strings.Contains(line, "broke off") {
-			t.Log(strings.TrimSpace(line))
-			if !strings.Contains(line, "offset=") || strings.Contains(line, "offset=0 ") {
-				t.Error("it does not go on where it was")
-			}
+	said := first.Console()[before:]
+	refused := wasWrong.FindAllStringSubmatch(said, -1)
+	for n := range image.Chunks {
+		if at := fmt.Sprint(int64(n) * image.ChunkSize); n >= len(refused) || refused[n][1] != at || refused[n][2] != fmt.Sprint(n) {
+			t.Fatalf("chunk %d was not refused once at byte %s: %q", n, at, refused)
 		}
 	}
+	if len(refused) != len(image.Chunks) {
+		t.Errorf("%d chunks were refused, the image has %d", len(refused), len(image.Chunks))
+	}
+	at := ""
+	for _, b := range brokeOff.FindAllStringSubmatch(said, -1) {
+		at += " " + b[1]
+		if b[1] == "0" {
+			t.Error("it does not go on where it was")
+		}
+	}
+	t.Logf("each of %d chunks was refused once, seed %d; the download broke off at bytes%s; it took %s", len(refused), seed, at, took.Round(time.Second))
 	u.Cut()
 	u.from = len(u.w.all(updateTopic))
 	u.await("what was committed boots", func(s updateState) bool { return s.Installed == newVersion })
@@ -434,51 +515,14 @@ func (u *updated) refusals(newImage string, random *rand.Rand) {
 	})
 	u.refuses("failed", "the slot only")
 
-	// A bit flips in the first chunk, and in any other.
-	for _, chunk := range []int{0, 1 + random.IntN(len(good.Image.Chunks)/4)} {
-		u.put(newVersion, newImage)
-		u.fault("--corrupt-chunk", fmt.Sprint(chunk))
-		u.refuses("failed", fmt.Sprintf("chunk %d of the image", chunk))
-		u.fault("--restore")
-	}
+	// A bit of a chunk that is flipped each time.
+	u.put(newVersion, newImage)
+	chunk := random.IntN(len(good.Image.Chunks))
+	u.fault("--corrupt-chunk", fmt.Sprint(chunk))
+	u.refuses("failed", fmt.Sprintf("chunk %d of the image", chunk))
+	u.fault("--restore")
 	u.runs(2)
 	if n := len(u.Boots()); n != 1 {
 		t.Errorf("the board has booted %d times, want once", n)
 	}
-}
-
-// TestUpdateKills cuts the power at random points of updates.
-func TestUpdateKills(t *testing.T) {
-	if kills == 0 {
-		t.Skip("by hand: make test-update KILLS=20")
-	}
-	if outside(t, "qemu-system-aarch64", "fdtput", "mcopy", "genimage") {
-		return
-	}
-	u := newUpdated(t)
-	random := rand.New(rand.NewPCG(uint64(seed), 0))
-	u.put(newVersion, fmt.Sprintf(imageOf, newVersion)+"/slot.img", fmt.Sprintf(imageOf, oldVersion)+"/slot.img")
-	phases := map[string]int{}
-	installed := func() (s updateState) {
-		if all := u.w.all(updateTopic); len(all) > 0 {
-			json.Unmarshal(all[len(all)-1].payload, &s)
-		}
-		return s
-	}
-	u.do("check")
-	for n := 0; n < kills; n++ {
-		time.Sleep(time.Duration(random.Int64N(int64(40 * time.Second))))
-		s := installed()
-		phases[s.Phase]++
-		u.Cut()
-		if s.Phase == "committed" {
-			u.registered()
-			u.PowerOff()
-			u.powerOn()
-			u.do("check")
-		}
-	}
-	u.await("in the end it is committed", func(s updateState) bool { return s.Phase == "committed" && s.Installed == newVersion })
-	u.registered()
-	t.Logf("%d power cuts, by the phase that was told last: %v; seed %d", kills, phases, seed)
 }
