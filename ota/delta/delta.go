@@ -19,11 +19,8 @@ import (
 // Magic begins every delta.
 const Magic = "SDTNDLT1"
 
-// Bounds of what Apply takes, whoever made it.
-const (
-	maxSegment = 8 << 20
-	maxImage   = 16 << 30
-)
+// maxSegment bounds what Apply takes, whoever made it.
+const maxSegment = 8 << 20
 
 // fixed part of the header
 const headerSize = len(Magic) + 8 + 4
@@ -86,8 +83,9 @@ type Header struct {
 	Frames  []int64 // size of each, bytes
 }
 
-// ReadHeader reads the begin of a delta.
-func ReadHeader(r io.Reader) (Header, error) {
+// ReadHeader reads the begin of a delta that makes an image of so many bytes. It takes no more memory than that is worth,
+// whoever wrote it.
+func ReadHeader(r io.Reader, image int64) (Header, error) {
 	b := make([]byte, headerSize)
 	if _, err := io.ReadFull(r, b); err != nil {
 		return Header{}, fmt.Errorf("delta: %w", err)
@@ -96,10 +94,10 @@ func ReadHeader(r io.Reader) (Header, error) {
 		return Header{}, errors.New("delta: it does not begin as one")
 	}
 	size, segment := binary.LittleEndian.Uint64(b[len(Magic):]), int64(binary.LittleEndian.Uint32(b[len(Magic)+8:]))
-	if size > maxImage || segment < 1<<10 || segment > maxSegment {
-		return Header{}, fmt.Errorf("delta: segments of %d bytes, an image of %d", segment, size)
+	if size != uint64(image) || segment < 1<<10 || segment > maxSegment {
+		return Header{}, fmt.Errorf("delta: segments of %d bytes for an image of %d, which has %d", segment, size, image)
 	}
-	h := Header{Size: int64(size), Segment: segment}
+	h := Header{Size: image, Segment: segment}
 	count := (h.Size + segment - 1) / segment
 	for range count {
 		if _, err := io.ReadFull(r, b[:4]); err != nil {

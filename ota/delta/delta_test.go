@@ -2,6 +2,7 @@ package delta
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
 	"math/rand/v2"
 	"testing"
@@ -27,7 +28,7 @@ func program(seed uint64, size int) []byte {
 func apply(t *testing.T, delta, old []byte) []byte {
 	t.Helper()
 	r := bytes.NewReader(delta)
-	h, err := ReadHeader(r)
+	h, err := ReadHeader(r, int64(binary.LittleEndian.Uint64(delta[len(Magic):])))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,11 +94,11 @@ func TestSpoiltDelta(t *testing.T) {
 	old := program(1, 1<<20)
 	d := makeDelta(t, old, program(3, 1<<20))
 	for _, b := range [][]byte{nil, d[:5], d[:headerSize], d[:headerSize+3], append([]byte("x"), d...)} {
-		if _, err := ReadHeader(bytes.NewReader(b)); err == nil {
+		if _, err := ReadHeader(bytes.NewReader(b), 1<<20); err == nil {
 			t.Errorf("%d bytes taken", len(b))
 		}
 	}
-	h, err := ReadHeader(bytes.NewReader(d))
+	h, err := ReadHeader(bytes.NewReader(d), 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +107,7 @@ func TestSpoiltDelta(t *testing.T) {
 		t.Error("a short frame")
 	}
 	same := makeDelta(t, old, old)
-	h, _ = ReadHeader(bytes.NewReader(same))
+	h, _ = ReadHeader(bytes.NewReader(same), 1<<20)
 	other := program(9, 1<<20)
 	image, err := h.Apply(0, bytes.NewReader(other), 1<<20, bytes.NewReader(same[h.Offset(0):]))
 	if err == nil && bytes.Equal(image, old) {
@@ -114,12 +115,39 @@ func TestSpoiltDelta(t *testing.T) {
 	}
 }
 
+// A header that tells of another image than the signed one is left before anything is kept of it: it may have no end.
+func TestHugeHeader(t *testing.T) {
+	b := binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint64([]byte(Magic), 16<<30), 1<<10)
+	r := &endless{begin: bytes.NewReader(b)}
+	if _, err := ReadHeader(r, 1<<20); err == nil || r.read > 0 {
+		t.Errorf("%d bytes were read: %v", r.read, err)
+	}
+}
+
+// endless goes on with frames of one byte.
+type endless struct {
+	begin io.Reader
+	read  int
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	if n, err := e.begin.Read(p); err == nil {
+		return n, nil
+	}
+	clear(p)
+	for n := 0; n < len(p); n += 4 {
+		p[n] = 1
+	}
+	e.read += len(p)
+	return len(p), nil
+}
+
 func FuzzDelta(f *testing.F) {
 	old := program(1, 64<<10)
 	f.Add(makeDelta(f, old, program(2, 32<<10)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := bytes.NewReader(b)
-		h, err := ReadHeader(r)
+		h, err := ReadHeader(r, 32<<10)
 		if err != nil {
 			return
 		}

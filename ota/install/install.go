@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"slices"
@@ -103,8 +104,11 @@ func (i *Installer) write(r ota.Release, do func(bundle.Image, *slot.Writer) err
 		return err
 	}
 	w, err := slot.NewWriter(dev, image.Size)
+	if errors.Is(err, slot.ErrTooSmall) {
+		err = ota.Permanent{Err: err}
+	}
 	if err != nil {
-		return errors.Join(ota.Permanent{Err: err}, dev.Close())
+		return errors.Join(err, dev.Close())
 	}
 	return errors.Join(do(image, w), dev.Close())
 }
@@ -140,7 +144,7 @@ func (i *Installer) Fetch(ctx context.Context, r ota.Release, offset int64, prog
 		}
 		err := i.fetchDelta(ctx, put)
 		switch {
-		case err == nil || ctx.Err() != nil:
+		case err == nil || ctx.Err() != nil || errors.Is(err, errStore):
 			return err
 		case i.NeverFull:
 			return fmt.Errorf("the whole image must not be fetched over this link: %w", err)
@@ -170,12 +174,12 @@ func (c *chunks) put(b []byte) error {
 		return err
 	}
 	if err := c.write(c.offset(), b); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errStore, err)
 	}
 	c.next++
 	if at := c.offset(); at-c.synced >= syncEvery*c.image.ChunkSize || c.done() {
 		if err := c.sync(); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errStore, err)
 		}
 		c.synced = at
 		c.progress(at)
@@ -183,32 +187,25 @@ func (c *chunks) put(b []byte) error {
 	return nil
 }
 
-// fetchWhole fetches the image from the next chunk on. It asks again where it was as long as the server comes back, and for
-// a chunk that is wrong: once, for that may be the line's fault.
-func (i *Installer) fetchWhole(ctx context.Context, c *chunks) error {
-	wait, waited, wrong := i.Pause, time.Duration(0), -1
-	for !c.done() {
+// errStore marks what the disk says, which no other try of the network mends.
+var errStore = errors.New("writing the slot")
+
+// patient reads on where it was as long as the server comes back.
+func (i *Installer) patient(ctx context.Context, c *chunks, read func() error) error {
+	wait, waited := i.Pause, time.Duration(0)
+	for {
 		before := c.next
-		err := i.read(ctx, c)
+		err := read()
 		if c.next > before {
 			wait, waited = i.Pause, 0
 		}
+		var permanent ota.Permanent
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, errStore):
-			return err
-		case errors.Is(err, bundle.ErrMismatch):
-			if c.next == wrong {
-				return ota.Permanent{Err: err}
-			}
-			wrong = c.next
-			i.Log.Info("what was downloaded is wrong, it is asked for again", "offset", c.offset(), "err", err)
-			continue
-		}
-		if waited >= i.Patience {
+		case errors.Is(err, errStore), errors.Is(err, errNoDelta), errors.As(err, &permanent), waited >= i.Patience:
 			return err
 		}
 		i.Log.Info("the download broke off, it goes on", "offset", c.offset(), "in", wait, "err", err)
@@ -220,11 +217,26 @@ func (i *Installer) fetchWhole(ctx context.Context, c *chunks) error {
 		waited += wait
 		wait = min(2*wait, time.Minute)
 	}
-	return nil
 }
 
-// errStore marks what the disk says, which no other try of the network mends.
-var errStore = errors.New("writing the slot")
+// fetchWhole fetches the image from the next chunk on. A chunk that is wrong is asked for once more, for that may be the
+// line's fault.
+func (i *Installer) fetchWhole(ctx context.Context, c *chunks) error {
+	wrong := -1
+	return i.patient(ctx, c, func() error {
+		for {
+			err := i.read(ctx, c)
+			switch {
+			case !errors.Is(err, bundle.ErrMismatch):
+				return err
+			case c.next == wrong:
+				return ota.Permanent{Err: err}
+			}
+			wrong = c.next
+			i.Log.Info("what was downloaded is wrong, it is asked for again", "offset", c.offset(), "err", err)
+		}
+	})
+}
 
 func (i *Installer) read(ctx context.Context, c *chunks) error {
 	body, err := i.Source.Open(ctx, c.image.Path, c.offset())
@@ -237,19 +249,17 @@ func (i *Installer) read(ctx context.Context, c *chunks) error {
 		_, size := c.image.Chunk(c.next)
 		n, err := io.ReadFull(body, b[:size])
 		i.Bytes += int64(n)
+		if err == nil {
+			err = c.put(b[:size])
+		}
 		if err != nil {
 			return err
-		}
-		if err := c.put(b[:size]); errors.Is(err, bundle.ErrMismatch) {
-			return err
-		} else if err != nil {
-			return fmt.Errorf("%w: %w", errStore, err)
 		}
 	}
 	return nil
 }
 
-// errNoDelta says that there is none from what runs.
+// errNoDelta says that there is none from what runs, or none that serves.
 var errNoDelta = errors.New("there is no delta from what runs")
 
 // fetchDelta makes the image out of the one that runs, from the next chunk on.
@@ -266,7 +276,7 @@ func (i *Installer) fetchDelta(ctx context.Context, c *chunks) error {
 	if err != nil {
 		return err
 	}
-	return i.apply(ctx, c, d, old)
+	return i.patient(ctx, c, func() error { return i.apply(ctx, c, d, old) })
 }
 
 // deltaFrom gives the delta that is made from what a slot holds. That is read, and not remembered: whoever wrote it, and
@@ -288,33 +298,44 @@ func deltaFrom(ctx context.Context, old io.ReaderAt, deltas []bundle.Delta) (bun
 	return bundle.Delta{}, errNoDelta
 }
 
+// apply reads a delta from the segment on that the next chunk begins in. What is wrong with the delta itself, and not with the
+// way here or the slot, is errNoDelta.
 func (i *Installer) apply(ctx context.Context, c *chunks, d bundle.Delta, old io.ReaderAt) error {
 	body, err := i.Source.Open(ctx, d.Path, 0)
-	if err != nil {
-		return err
-	}
-	counted := &counter{r: io.LimitReader(body, d.Size), n: &i.Bytes}
-	h, err := delta.ReadHeader(counted)
-	if err == nil && h.Size != c.image.Size {
-		err = fmt.Errorf("the delta makes %d bytes, the image has %d", h.Size, c.image.Size)
-	}
-	first := int(c.offset() / max(h.Segment, 1))
-	if err == nil && first > 0 { // go on where it was
-		if err = body.Close(); err == nil {
-			body, err = i.Source.Open(ctx, d.Path, h.Offset(first))
-			counted.r = io.LimitReader(body, d.Size)
-		}
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", errNoDelta, err)
 	}
 	if err != nil {
 		return err
 	}
 	defer body.Close()
+	counted := &counter{r: io.LimitReader(body, d.Size), n: &i.Bytes}
+	wrong := func(err error) error {
+		if counted.err != nil || errors.Is(err, errStore) {
+			return err
+		}
+		return fmt.Errorf("%w: %w", errNoDelta, err)
+	}
+	h, err := delta.ReadHeader(counted, c.image.Size)
+	if err != nil {
+		return wrong(err)
+	}
+	first := int(c.offset() / h.Segment)
+	if first > 0 {
+		body.Close()
+		rest, err := i.Source.Open(ctx, d.Path, h.Offset(first))
+		if err != nil {
+			return err
+		}
+		defer rest.Close()
+		counted.r = io.LimitReader(rest, d.Size)
+	}
 	var pending []byte // of the image, from offset at on
 	at := int64(first) * h.Segment
 	for n := first; n < len(h.Frames); n++ {
 		segment, err := h.Apply(n, old, d.FromSize, counted)
 		if err != nil {
-			return err
+			return wrong(err)
 		}
 		pending = append(pending, segment...)
 		if skip := c.offset() - at; skip > 0 && skip <= int64(len(pending)) { // chunks that are there already
@@ -326,25 +347,30 @@ func (i *Installer) apply(ctx context.Context, c *chunks, d bundle.Delta, old io
 				break
 			}
 			if err := c.put(pending[:size]); err != nil {
-				return err
+				return wrong(err)
 			}
 			pending, at = pending[size:], at+size
 		}
 	}
 	if !c.done() {
-		return errors.New("the delta ends before the image does")
+		return fmt.Errorf("%w: it ends before the image does", errNoDelta)
 	}
 	return nil
 }
 
+// counter counts what comes from a server, and keeps what it broke off with.
 type counter struct {
-	r io.Reader
-	n *int64
+	r   io.Reader
+	n   *int64
+	err error
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	*c.n += int64(n)
+	if err != io.EOF {
+		c.err = err
+	}
 	return n, err
 }
 

@@ -25,6 +25,7 @@ import (
 
 	"sidetone/ota"
 	"sidetone/ota/bundle"
+	"sidetone/ota/delta"
 	"sidetone/ota/disk"
 	"sidetone/ota/release"
 	"sidetone/ota/slot"
@@ -415,6 +416,95 @@ func TestDelta(t *testing.T) {
 	if _, err := w.all(20 * chunk); err != nil || !bytes.Equal(w.inSlot(), w.image) {
 		t.Errorf("from chunk 20 on: %v", err)
 	}
+}
+
+// A download of a delta goes on, too: the whole image is for a delta that is wrong, not for a server that goes away.
+func TestDeltaBreaksOff(t *testing.T) {
+	w := newWorld(t)
+	w.hasOld()
+	paths, _ := filepath.Glob(w.repo.Dir + "/targets/rpi4/*.delta")
+	d, err := os.ReadFile(paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := delta.ReadHeader(bytes.NewReader(d), int64(len(w.image)))
+	if err != nil || len(h.Frames) < 2 {
+		t.Fatalf("%+v, %v", h, err)
+	}
+	breaks := []int64{5, h.Offset(1) - 1, h.Offset(1) + 1} // in the header, in the first segment, in the second
+	w.answer(func(rw http.ResponseWriter, req *http.Request) bool {
+		if !strings.HasSuffix(req.URL.Path, ".delta") || len(breaks) == 0 {
+			return false
+		}
+		at := breaks[0]
+		breaks = breaks[1:]
+		rw.Header().Set("Content-Length", fmt.Sprint(len(d)))
+		_, _ = rw.Write(d[:at])
+		_ = http.NewResponseController(rw).Flush()
+		conn, _, err := http.NewResponseController(rw).Hijack()
+		if err == nil {
+			err = conn.Close() // what was sent arrives
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		return true
+	})
+	w.NeverFull, w.Patience = true, time.Minute
+	if _, err := w.all(0); err != nil || !bytes.Equal(w.inSlot(), w.image) {
+		t.Fatal(err)
+	}
+	if asked := w.requests(); len(breaks) > 0 || strings.Contains(asked, ".img") || !strings.Contains(asked, fmt.Sprintf("bytes=%d-", h.Offset(1))) {
+		t.Errorf("asked for %s", asked)
+	}
+}
+
+// A slot that cannot be asked for its size, or written, is no fault of the release.
+func TestSlotTrouble(t *testing.T) {
+	w := newWorld(t)
+	w.hasOld()
+	trouble := errors.New("input/output error")
+	for name, d := range map[string]broken{"size": {size: trouble}, "write": {write: trouble}} {
+		control := w.Slot
+		w.Slot = brokenSlots{control, d}
+		_, err := w.all(0)
+		var permanent ota.Permanent
+		if !errors.Is(err, trouble) || errors.As(err, &permanent) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if asked := w.requests(); strings.Contains(asked, ".img") {
+			t.Errorf("%s: asked for %s", name, asked)
+		}
+		w.Slot = control
+	}
+}
+
+// brokenSlots has a slot that fails, once its head is zeroed.
+type brokenSlots struct {
+	slot.Control
+	broken
+}
+
+type broken struct {
+	slot.Device
+	size, write error
+}
+
+func (s brokenSlots) Open() (slot.Device, error) {
+	d, err := s.Control.Open()
+	return broken{d, s.size, s.write}, err
+}
+
+func (b broken) Size() (int64, error) {
+	n, err := b.Device.Size()
+	return n, errors.Join(err, b.size)
+}
+
+func (b broken) WriteAt(p []byte, at int64) (int, error) {
+	if at > 0 && b.write != nil {
+		return 0, b.write
+	}
+	return b.Device.WriteAt(p, at)
 }
 
 // A delta that does not give what was signed is left, and the whole image fetched; not over a link that is paid by the byte.

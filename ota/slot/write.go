@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -25,14 +26,17 @@ type Writer struct {
 	size int64 // of the image
 }
 
-// NewWriter writes an image of size bytes. A slot that is too small is an error.
+// ErrTooSmall says that a slot has no room for an image.
+var ErrTooSmall = errors.New("the image does not fit")
+
+// NewWriter writes an image of size bytes. A slot that is too small is ErrTooSmall.
 func NewWriter(dev Device, size int64) (*Writer, error) {
 	room, err := dev.Size()
 	if err != nil {
 		return nil, err
 	}
 	if size > room {
-		return nil, fmt.Errorf("the image has %d bytes, the slot only %d", size, room)
+		return nil, fmt.Errorf("%w: it has %d bytes, the slot only %d", ErrTooSmall, size, room)
 	}
 	return &Writer{dev: dev, size: size}, nil
 }
