@@ -19,6 +19,7 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -274,6 +275,55 @@ func TestStalledServer(t *testing.T) {
 	if asked := w.requests(); !stalled || !strings.Contains(asked, fmt.Sprintf("bytes=%d-", chunk)) {
 		t.Errorf("asked for %s", asked)
 	}
+}
+
+// A server without ranges that stalls before it comes to what is missing is given up, too.
+func TestStalledBeforeTheRange(t *testing.T) {
+	w := newWorld(t)
+	w.answer(func(rw http.ResponseWriter, req *http.Request) bool {
+		_, _ = rw.Write(w.image[:chunk])
+		_ = http.NewResponseController(rw).Flush()
+		<-req.Context().Done()
+		return true
+	})
+	h := w.Source.(HTTP)
+	h.Idle = time.Second
+	if _, err := h.Open(t.Context(), "rpi4/x.img", 2*chunk); !errors.Is(err, errIdle) {
+		t.Error(err)
+	}
+}
+
+// A server that sends a byte from time to time does not hold a check for ever.
+func TestEndlessMetadata(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, slow := io.Pipe()
+		go func() {
+			for {
+				time.Sleep(50 * time.Second)
+				if _, err := slow.Write([]byte(" ")); err != nil {
+					return
+				}
+			}
+		}()
+		began := time.Now()
+		h := HTTP{URL: &url.URL{Scheme: "https", Host: "updates"}, Client: &http.Client{Transport: trickle{r, slow}}}
+		_, err := h.Metadata(t.Context(), "timestamp.json", 1<<20)
+		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > metadataTime+time.Minute {
+			t.Errorf("after %s: %v", took, err)
+		}
+		time.Sleep(time.Minute) // the server sees it
+	})
+}
+
+// trickle answers with a body that ends with its request, as that of a transport does.
+type trickle struct {
+	body *io.PipeReader
+	end  *io.PipeWriter
+}
+
+func (b trickle) RoundTrip(req *http.Request) (*http.Response, error) {
+	context.AfterFunc(req.Context(), func() { _ = b.end.CloseWithError(context.Cause(req.Context())) })
+	return &http.Response{StatusCode: http.StatusOK, Body: b.body, Request: req}, nil
 }
 
 // What was fetched before a restart is not fetched again.
@@ -577,6 +627,8 @@ func TestServers(t *testing.T) {
 	}{
 		{"no ranges", func(rw http.ResponseWriter, _ *http.Request) { _, _ = rw.Write(w.image) }, ""},
 		{"an error", func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(503) }, "503 Service Unavailable"},
+		{"no such file", func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(404) }, "404 Not Found: file does not exist"},
+		{"a store that lists no files", func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(403) }, "403 Forbidden: file does not exist"},
 		{"another range", func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Content-Range", "bytes 0-9/10")
 			rw.WriteHeader(206)

@@ -26,72 +26,84 @@ type HTTP struct {
 // maxRead is how much is read at once, so that a limit is smooth.
 const maxRead = 16 << 10
 
+// metadataTime is what a file of metadata may take: a server that sends a byte a minute shall not hold a check for ever.
+const metadataTime = 10 * time.Minute
+
 // Metadata fetches a file of metadata, at most limit bytes of it.
 func (h HTTP) Metadata(ctx context.Context, name string, limit int64) ([]byte, error) {
-	body, err := h.get(ctx, "metadata/"+name, 0)
+	ctx, cancel := context.WithTimeout(ctx, metadataTime)
+	defer cancel()
+	body, _, err := h.get(ctx, "metadata/"+name, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer body.Close()
 	b, err := io.ReadAll(io.LimitReader(body, limit+1))
 	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("%s has more than %d bytes", name, limit)
+		err = fmt.Errorf("it has more than %d bytes", limit)
 	}
-	return b, err
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return b, nil
 }
 
 // Open reads an image or a delta from a byte on.
 func (h HTTP) Open(ctx context.Context, path string, from int64) (io.ReadCloser, error) {
-	body, err := h.get(ctx, "targets/"+path, from)
-	if err != nil || h.Limit == nil {
-		return body, err
-	}
-	return limited{body, h.Limit, ctx}, nil
-}
-
-func (h HTTP) get(ctx context.Context, path string, from int64) (io.ReadCloser, error) {
-	where := h.URL.JoinPath(path)
-	ctx, cancel := context.WithCancelCause(ctx)
-	idle := &watched{ctx: ctx, cancel: cancel, limit: cmp.Or(h.Idle, time.Minute)}
-	body, err := h.ask(ctx, where, from)
+	body, skip, err := h.get(ctx, "targets/"+path, from)
 	if err != nil {
-		cancel(nil)
 		return nil, err
 	}
-	idle.ReadCloser = body
-	return idle, nil
+	if h.Limit != nil {
+		body = limited{body, h.Limit, ctx}
+	}
+	if _, err := io.CopyN(io.Discard, body, skip); err != nil {
+		return nil, errors.Join(err, body.Close())
+	}
+	return body, nil
 }
 
-func (h HTTP) ask(ctx context.Context, where *url.URL, from int64) (io.ReadCloser, error) {
+// get asks for a file from a byte on. A server without ranges sends all of it: what is there already is to be skipped.
+func (h HTTP) get(ctx context.Context, path string, from int64) (body io.ReadCloser, skip int64, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	res, err := h.ask(ctx, h.URL.JoinPath(path), from)
+	if err != nil {
+		cancel(nil)
+		return nil, 0, err
+	}
+	if res.StatusCode == http.StatusOK {
+		skip = from
+	}
+	return &watched{res.Body, ctx, cancel, cmp.Or(h.Idle, time.Minute)}, skip, nil
+}
+
+func (h HTTP) ask(ctx context.Context, where *url.URL, from int64) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where.String(), nil)
 	if err != nil {
 		return nil, err
 	}
 	// A body that somebody compressed on the way has other bytes than the range that was asked for.
 	req.Header.Set("Accept-Encoding", "identity")
-	want := http.StatusOK
 	if from > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
-		want = http.StatusPartialContent
 	}
 	res, err := h.Client.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("the update server does not answer: %w", err)
 	}
-	switch {
-	case res.StatusCode == http.StatusNotFound:
-		err = fmt.Errorf("%s: %w", where.Redacted(), fs.ErrNotExist)
-	case res.StatusCode == http.StatusOK && want == http.StatusPartialContent:
-		// A server without ranges sends all of it: what is there already is read past.
-		if _, err = io.CopyN(io.Discard, res.Body, from); err == nil {
-			return res.Body, nil
-		}
-	case res.StatusCode != want:
-		err = fmt.Errorf("%s: the server says %s", where.Redacted(), res.Status)
-	case want == http.StatusPartialContent && !strings.HasPrefix(res.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", from)):
-		err = fmt.Errorf("%s: asked for bytes from %d on, the server sends %s", where.Redacted(), from, res.Header.Get("Content-Range"))
+	begin := fmt.Sprintf("bytes %d-", from)
+	switch part := res.Header.Get("Content-Range"); {
+	case res.StatusCode == http.StatusOK:
+		return res, nil
+	case res.StatusCode == http.StatusPartialContent && from > 0 && strings.HasPrefix(part, begin):
+		return res, nil
+	case res.StatusCode == http.StatusPartialContent && from > 0:
+		err = fmt.Errorf("%s: asked for bytes from %d on, the server sends %s", where.Redacted(), from, part)
+	case res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusForbidden:
+		// Stores that list their files for nobody say 403 of those that are not there.
+		err = fmt.Errorf("%s: the server says %s: %w", where.Redacted(), res.Status, fs.ErrNotExist)
 	default:
-		return res.Body, nil
+		err = fmt.Errorf("%s: the server says %s", where.Redacted(), res.Status)
 	}
 	return nil, errors.Join(err, res.Body.Close())
 }

@@ -106,6 +106,7 @@ func TestProblemsOneByOne(t *testing.T) {
 		"region":              {credentials + "region = 'mars'", "line.region must be auto or eu or us-central or us-east or us-west or ca-central or apac or south-asia, not \"mars\""},
 		"region elsewhere":    {credentials + "region = 'eu'\ndialect = 'freeswitch'", "door1.toml:3:1: line.region is for the dialect telnyx only"},
 		"second call":         {credentials + "second_call = 'drop'", `line.second_call must be busy or wait or hold, not "drop"`},
+		"secret address":      {"[update]\nurl = 'https://store/updates?sig=secret'\n[line]\ntoken_file='t'", "door1.toml:2:1: update.url must hold nothing behind its path; a server that wants a signature there cannot be used"},
 		"dtmf":                {credentials + "dtmf = 'inband'", `line.dtmf must be rfc4733 or info, not "inband"`},
 		"answer delay":        {credentials + "answer_delay = '2m'", "line.answer_delay must be from 0s to 1m, not 2m0s"},
 		"allowed nobody":      {credentials + "allow_from = ['']", "door1.toml:3:1: line.allow_from[0] must not be empty"},

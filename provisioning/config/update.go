@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/url"
 	"strings"
 	"time"
 )
@@ -46,6 +47,7 @@ type HawkBit struct {
 func (k *checker) update(u Update) {
 	if u.URL != "" {
 		k.url("update.url", u.URL, "https")
+		k.noQuery("update.url", u.URL)
 		k.required("update.root_file", u.RootFile)
 	}
 	if u.Board != "" {
@@ -61,6 +63,7 @@ func (k *checker) update(u Update) {
 	k.between("update.bandwidth_kbps", u.BandwidthKbps, 0, maxDownload, " kbit/s")
 	if h := u.HawkBit; h.URL != "" {
 		k.url("update.hawkbit.url", h.URL, "https")
+		k.noQuery("update.hawkbit.url", h.URL)
 		k.required("update.hawkbit.tenant", h.Tenant)
 		k.required("update.hawkbit.token_file", h.TokenFile)
 		if u.URL == "" {
@@ -68,6 +71,13 @@ func (k *checker) update(u Update) {
 		}
 	}
 	k.span("update.probation", u.Probation, time.Second, time.Hour)
+}
+
+// noQuery refuses what could be a secret: an address stands in logs and reports.
+func (k *checker) noQuery(path, value string) {
+	if u, err := url.Parse(value); err == nil && (u.RawQuery != "" || u.Fragment != "") {
+		k.add(path, "must hold nothing behind its path; a server that wants a signature there cannot be used")
+	}
 }
 
 // maxDownload is faster than any board takes it.
