@@ -61,6 +61,7 @@ type State struct {
 	Until       time.Time          `json:"until,omitzero"`        // deferred: not booted before this time
 	Reason      string             `json:"reason,omitempty"`      // why the last update ended, or waits
 	Transitions int                `json:"transitions,omitempty"` // changes of phase since the update began
+	Doubt       bool               `json:"doubt,omitempty"`       // rolled back: whether the old system is well decides if the release was at fault
 	Condemned   map[string]Verdict `json:"condemned,omitempty"`   // by version
 }
 

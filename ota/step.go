@@ -12,7 +12,7 @@ type InputKind string
 // Inputs, and the fields of Input that each uses.
 const (
 	OnBoot      InputKind = "boot"      // Running, Other, BootID, Trial: our program has started
-	OnCheck     InputKind = "check"     // it is time to ask for news, or a person asks; Forced
+	OnCheck     InputKind = "check"     // it is time to ask for news, or a person asks
 	OnFound     InputKind = "found"     // Release: verified metadata offers it
 	OnNothing   InputKind = "nothing"   // Reason if any: no news, or nobody could be asked
 	OnProgress  InputKind = "progress"  // Offset: so much is in the slot, and synced
@@ -40,7 +40,6 @@ type Input struct {
 	Offset  int64
 	Reason  string
 	Until   time.Time
-	Forced  bool
 }
 
 // Action is what has to be done once the new state is on disk.
@@ -105,8 +104,11 @@ func (l Limits) step(s State, in Input) (State, []Action) {
 	}
 	switch s.Phase {
 	case Idle, Committed, RolledBack, Failed:
-		if in.Kind == OnCheck {
-			s.Phase, s.Forced = Checking, in.Forced
+		switch {
+		case s.Doubt: // a check waits for its end
+			return judge(s, in)
+		case in.Kind == OnCheck:
+			s.Phase, s.Forced = Checking, false
 			return s, []Action{Check}
 		}
 	case Checking:
@@ -155,6 +157,8 @@ func (l Limits) boot(s State, in Input) (State, []Action) {
 		return l.again(s, "the trial boot ended before it was healthy")
 	case s.Phase == RolledBack && in.Running == s.Target && in.Trial: // the way back was not taken
 		return s, []Action{Revert}
+	case s.Phase == RolledBack && s.Doubt && in.Running == s.From && in.Other == s.Target:
+		return s, []Action{Watch}
 	case s.Phase.busy() && (in.Running != s.From || in.Other != s.Target):
 		return l.give(s, Failed, "slot "+in.Running+" runs, which the update did not expect"), nil
 	case s.Phase == Downloading || s.Phase == Verifying || s.Phase == Writing:
@@ -168,7 +172,7 @@ func (l Limits) boot(s State, in Input) (State, []Action) {
 		s.Reason = "slot " + in.Running + " is on trial, and no update knows of it: the next boot is of slot " + in.Other
 	}
 	if s.From != in.Running || s.Target != in.Other { // between updates these say where the next one goes
-		s.From, s.Target, s.Offset = in.Running, in.Other, 0
+		s.From, s.Target, s.Offset, s.Doubt = in.Running, in.Other, 0, false
 	}
 	return s, nil
 }
@@ -215,7 +219,7 @@ func (l Limits) working(s State, in Input, next Phase, action Action) (State, []
 func (l Limits) force(s State) (State, []Action) {
 	switch s.Phase {
 	case Idle, Committed, RolledBack, Failed, Checking: // what is being asked does not know that it is forced
-		s.Phase, s.Forced = Checking, true
+		s.Phase, s.Forced, s.Doubt = Checking, true, false
 		return s, []Action{Check}
 	case Downloading, Verifying, Writing:
 		s.Forced = true
@@ -272,8 +276,26 @@ func (l Limits) again(s State, reason string) (State, []Action) {
 	return s, []Action{Ask}
 }
 
+// unhealthy goes back to the old system. The verdict waits for how that fares where the new one was not well.
 func (l Limits) unhealthy(s State, reason string) (State, []Action) {
-	return l.give(s, RolledBack, reason), []Action{Revert}
+	s = l.give(s, RolledBack, reason)
+	s.Doubt = s.Tries < l.Tries
+	return s, []Action{Revert}
+}
+
+// judge hears of the old system's health. If it is not well either, as when the network is away for everybody, that was no
+// fault of the release: it is in its slot still, and has another trial when the old system is well again.
+func judge(s State, in Input) (State, []Action) {
+	switch in.Kind {
+	case OnHealthy:
+		s.Doubt = false
+	case OnUnhealthy:
+		s.Phase, s.Doubt, s.Reason = Waiting, false, s.Reason+"; no fault of it, the old system is not well either: "+in.Reason
+		s.Condemned = maps.Clone(s.Condemned)
+		delete(s.Condemned, s.Release.Version)
+		return s, []Action{Ask}
+	}
+	return s, nil
 }
 
 func (l Limits) cancel(s State, in Input) (State, []Action) {
@@ -282,7 +304,7 @@ func (l Limits) cancel(s State, in Input) (State, []Action) {
 		s.Phase, s.Offset, s.Reason, s.Until = Idle, 0, "cancelled by "+in.Reason, time.Time{}
 		return s, []Action{Stop}
 	case Probation:
-		return l.unhealthy(s, "cancelled by "+in.Reason)
+		return l.give(s, RolledBack, "cancelled by "+in.Reason), []Action{Revert}
 	}
 	return s, nil
 }

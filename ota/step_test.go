@@ -85,7 +85,13 @@ func TestStep(t *testing.T) {
 		{"a cut after the commit", Probation, []Input{booted("b", "3", false)}, Committed, nil, ""},
 		{"unhealthy", Probation, kinds(OnUnhealthy), RolledBack, []Action{Revert}, "why"},
 		{"the way back is not taken", Probation, append(kinds(OnUnhealthy), booted("b", "2", true)), RolledBack, []Action{Revert}, "why"},
-		{"back", Probation, append(kinds(OnUnhealthy), booted("a", "3", false)), RolledBack, nil, "why"},
+		{"back", Probation, append(kinds(OnUnhealthy), booted("a", "3", false)), RolledBack, []Action{Watch}, "why"},
+		{"back, and well", Probation, append(kinds(OnUnhealthy), booted("a", "3", false), Input{Kind: OnHealthy}), RolledBack, nil, "why"},
+		{"back, and not well either", Probation, append(kinds(OnUnhealthy), booted("a", "3", false), Input{Kind: OnUnhealthy, Reason: "no network"}),
+			Waiting, []Action{Ask}, "why; no fault of it, the old system is not well either: no network"},
+		{"back, and a check comes", Probation, append(kinds(OnUnhealthy), booted("a", "3", false), Input{Kind: OnCheck}), RolledBack, nil, "why"},
+		{"back, and forced", Probation, append(kinds(OnUnhealthy), booted("a", "3", false), Input{Kind: OnForce}), Checking, []Action{Check}, "why"},
+		{"back, cancelled", Probation, []Input{cancelled, booted("a", "3", false)}, RolledBack, nil, "cancelled by me"},
 		{"a reset in probation", Probation, []Input{booted("a", "3", false)}, Waiting, []Action{Ask}, "the trial boot ended before it was healthy"},
 		{"a restart in probation", Probation, []Input{booted("b", "2", true)}, Probation, []Action{Watch}, ""},
 		{"a crash loop", Probation, slices.Repeat([]Input{booted("b", "2", true)}, 3), RolledBack, []Action{Revert}, "crash loop: started 4 times in one boot"},
@@ -126,7 +132,7 @@ func TestStep(t *testing.T) {
 
 // A version that failed comes again only with newer metadata, or by a person's word.
 func TestCondemned(t *testing.T) {
-	s, _ := run(upTo(t, Probation), append(kinds(OnUnhealthy), booted("a", "3", false))...)
+	s, _ := run(upTo(t, Probation), append(kinds(OnUnhealthy), booted("a", "3", false), Input{Kind: OnHealthy})...)
 	s, actions := run(s, kinds(OnCheck, OnFound)...)
 	if s.Phase != Idle || actions != nil || s.Reason != "2.0.0 is not tried again: why" {
 		t.Errorf("%+v %v", s, actions)
@@ -140,6 +146,27 @@ func TestCondemned(t *testing.T) {
 		if s, _ := run(s, forced...); s.Phase != Downloading || !s.Forced {
 			t.Errorf("forced: %+v", s)
 		}
+	}
+}
+
+// A release that is not well where the old system is not well either has as many trials as power cuts may eat, and no more.
+func TestNoFaultOfTheRelease(t *testing.T) {
+	s := upTo(t, Probation)
+	for n := 1; s.Phase != RolledBack || s.Doubt; n++ {
+		if n > DefaultLimits.Tries {
+			t.Fatalf("trial %d: %+v", n, s)
+		}
+		if _, is := s.Condemned[theRelease.Version]; is {
+			t.Errorf("before trial %d it was given up", n)
+		}
+		trial := fmt.Sprint(2 * n)
+		s, _ = run(s, booted("b", trial, true), Input{Kind: OnUnhealthy, Reason: "no line"})
+		if s, _ = run(s, booted("a", trial+"+", false), Input{Kind: OnUnhealthy, Reason: "no network"}); s.Phase == Waiting {
+			s, _ = run(s, Input{Kind: OnBusy, Reason: "the line is not registered"}, Input{Kind: OnQuiet})
+		}
+	}
+	if s.Tries != DefaultLimits.Tries || s.Condemned[theRelease.Version].Reason != "no line" {
+		t.Errorf("%+v", s)
 	}
 }
 
@@ -297,7 +324,7 @@ func (h *house) do(a Action, s State) Input {
 		return h.boot()
 	case Watch:
 		in.Kind = OnUnhealthy
-		if h.good {
+		if h.good || h.slots[h.running] != theRelease.Version {
 			in.Kind = OnHealthy
 		}
 	case Commit:
@@ -341,7 +368,7 @@ func TestPowerCuts(t *testing.T) {
 				continue
 			}
 			if len(actions) == 0 {
-				if s.Phase == Committed || s.Phase == RolledBack || s.Phase == Failed {
+				if s.Phase == Committed || s.Phase == RolledBack && !s.Doubt || s.Phase == Failed {
 					break
 				}
 				in = Input{Kind: OnCheck}

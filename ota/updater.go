@@ -173,6 +173,9 @@ func (u *Updater) Run(ctx context.Context) error {
 		for _, a := range u.step(ctx, in) {
 			u.start(ctx, a)
 		}
+		if in.Kind == OnCheck && u.state.Doubt { // it is asked again when that has an end
+			next.Reset(u.Hold)
+		}
 		select {
 		case <-ctx.Done():
 			return nil

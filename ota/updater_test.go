@@ -26,7 +26,8 @@ type device struct {
 	armed    bool
 	boots    int
 	busy     string
-	sick     string
+	sick     string // what is wrong with the new version
+	away     string // what is wrong with every version
 	news     *Release
 	fetched  []int64 // offsets that fetches began at
 	troubles int     // fetches that break before one does not
@@ -46,9 +47,16 @@ func (d *device) Save(b []byte) error {
 	d.disk = b
 	return nil
 }
-func (d *device) Busy() string      { d.mu.Lock(); defer d.mu.Unlock(); return d.busy }
-func (d *device) Unhealthy() string { d.mu.Lock(); defer d.mu.Unlock(); return d.sick }
-func (d *device) other() string     { return map[string]string{"a": "b", "b": "a"}[d.running] }
+func (d *device) Busy() string { d.mu.Lock(); defer d.mu.Unlock(); return d.busy }
+func (d *device) Unhealthy() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.sick != "" && d.slots[d.running] == theRelease.Version {
+		return d.sick
+	}
+	return d.away
+}
+func (d *device) other() string { return map[string]string{"a": "b", "b": "a"}[d.running] }
 func (d *device) Running() (string, string, bool, error) {
 	return d.running, d.other(), d.trial, nil
 }
@@ -163,6 +171,13 @@ func TestUpdater(t *testing.T) {
 			"idle checking downloading idle checking downloading idle checking downloading verifying writing ready trying probation committed checking idle", "", "2.0.0"},
 		{"unhealthy", func(d *device) { d.sick = "no sound device" }, nil,
 			"idle checking downloading verifying writing ready trying probation rolled back checking idle checking idle checking idle", "2.0.0 is not tried again: no sound device", "1.0.0"},
+		{"the network is away", nil, func(_ context.Context, d *device, _ *Updater) {
+			if d.comes(Probation) {
+				d.lose("no network")
+				time.Sleep(time.Hour)
+				d.lose("")
+			}
+		}, "idle checking downloading verifying writing ready trying probation rolled back waiting trying probation committed checking idle", "", "2.0.0"},
 		{"not what was signed", func(d *device) { d.bad = Permanent{errors.New("wrong hash")} }, nil,
 			"idle checking downloading verifying failed checking idle checking idle checking idle", "2.0.0 is not tried again: wrong hash", "1.0.0"},
 		{"a disk that is full", func(d *device) { d.full = errors.New("no space") }, nil, "idle", "the state cannot be saved: no space", "1.0.0"},
@@ -205,6 +220,13 @@ func TestUpdater(t *testing.T) {
 			})
 		})
 	}
+}
+
+// lose has nothing work, or all work again.
+func (d *device) lose(why string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.away, d.busy = why, why
 }
 
 // fill fills the disk, or makes room again.

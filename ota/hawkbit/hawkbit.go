@@ -299,6 +299,8 @@ func report(o order, s ota.State, why, running string) (feedback, bool) {
 		return feedback{}, false
 	}
 	switch {
+	case ours && s.Doubt: // no end yet: it may have another trial
+		return newFeedback(proceeding, none, details...), true
 	case running == o.version && s.Phase != ota.RolledBack:
 		return newFeedback(closed, success, o.version+" runs"), true
 	case !o.looked:

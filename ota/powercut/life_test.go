@@ -38,6 +38,7 @@ type life struct {
 	left   int // cuts
 
 	sick, panics map[string]bool
+	network      network
 	link         string // how updates come: see links
 	fetched      map[string]int
 	boots        int
@@ -56,6 +57,16 @@ type life struct {
 
 // links by which updates come. The server has no deltas, or has them, or has them and whole images must not be fetched.
 var links = []string{"images", "deltas", "metered"}
+
+// network says whether there is one. It may go in the first trial, for as long as it takes to find out that the old system is
+// not well without it either.
+type network int
+
+const (
+	steady network = iota
+	willGo
+	gone
+)
 
 // world is a repository as a server shows it.
 type world struct {
@@ -114,6 +125,7 @@ func newLife(seed uint64, kind string, worlds []world) *life {
 		l.panics[v2] = true
 	}
 	l.sick[v3] = m.rand.IntN(4) == 0
+	l.network = network(m.rand.IntN(2))
 	l.left, l.turnAt, m.rotten = 1+m.rand.IntN(20), m.rand.IntN(1200), max(0, m.rand.IntN(6)-3)
 	m.put("/data", &node{directory: true})
 	if kind != "binary" {
@@ -316,7 +328,16 @@ func (l *life) tell(s ota.State) {
 	}
 	v := s.Release.Version
 	for name := range s.Condemned {
-		l.condemned[name] = true
+		if !s.Doubt {
+			l.condemned[name] = true
+		}
+	}
+	switch {
+	case l.network == willGo && s.Phase == ota.Probation:
+		l.network = gone
+		l.eaten[v]++
+	case l.network == gone && s.Phase == ota.Waiting:
+		l.network = steady
 	}
 	switch s.Phase {
 	case ota.Committed:
@@ -403,6 +424,15 @@ func (l *life) trusts(t bundle.Trust) error {
 // Busy and Unhealthy implement ota.Appliance.
 func (l *life) Busy() string {
 	_ = l.rest("busy")
+	return l.line()
+}
+
+func (l *life) line() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.network == gone {
+		return "the line is not registered"
+	}
 	return ""
 }
 
@@ -413,7 +443,7 @@ func (l *life) Unhealthy() string {
 	if l.sick[l.running] {
 		return "no sound device"
 	}
-	return ""
+	return l.line()
 }
 
 // Metadata and Open implement install.Source.

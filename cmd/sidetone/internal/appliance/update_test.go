@@ -46,6 +46,7 @@ type updatable struct {
 	starts  []string        // versions
 	told    []control.Event // about updates
 	fetched []string        // paths and ranges
+	away    bool            // the platform, from the second start on
 	stop    context.CancelFunc
 	ended   chan struct{}
 }
@@ -61,6 +62,13 @@ func newUpdatable(t *testing.T) *updatable {
 	files := http.FileServer(http.Dir(d.repo.Dir))
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/" {
+			d.mu.Lock()
+			away := d.away && len(d.starts) > 1
+			d.mu.Unlock()
+			if away {
+				http.Error(w, "away", http.StatusServiceUnavailable)
+				return
+			}
 			platform.ServeHTTP(w, r)
 			return
 		}
@@ -375,6 +383,20 @@ func TestUpdate(t *testing.T) {
 				d.t.Errorf("told %q", d.phases())
 			}
 			d.has("v1.0.0", "v1.1.0", "v1.0.0")
+		},
+		"a platform that is away is no fault of it": func(d *updatable) {
+			d.publish("v1.1.0")
+			d.away = true // from the trial on
+			d.run()
+			d.comes("waiting", func(u control.Update) bool {
+				return u.InstalledVersion == "v1.0.0" && strings.Contains(u.Reason, "the line is not registered") && !u.NotAgain
+			})
+			d.mu.Lock()
+			d.away = false
+			d.mu.Unlock()
+			d.comes("committed", nil)
+			d.quit()
+			d.has("v1.0.0", "v1.1.0", "v1.0.0", "v1.1.0")
 		},
 		"what was wrong before is no fault of it": func(d *updatable) {
 			d.cfg.Buttons = []config.Button{{Name: "bell", Line: "GPIO17", Target: "house"}}
