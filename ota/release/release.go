@@ -21,6 +21,7 @@ import (
 
 	"sidetone/ota/bundle"
 	"sidetone/ota/delta"
+	"sidetone/ota/disk"
 )
 
 // What releases are verified by and deltas are made of, where nothing else is asked for.
@@ -54,6 +55,11 @@ func (r Repository) Add(rel Release, signers ...ed25519.PrivateKey) (t bundle.Ta
 	if !targetsFile.MatchString(targetsName(1, rel.Board)) || rel.Board == string(bundle.RootRole) {
 		return t, "", fmt.Errorf("board %q: names of boards have small letters, digits and hyphens", rel.Board)
 	}
+	unlock, err := r.lock()
+	if err != nil {
+		return t, "", err
+	}
+	defer unlock()
 	root, err := r.CurrentRoot()
 	if err != nil {
 		return t, "", err
@@ -108,8 +114,7 @@ func (r Repository) Add(rel Release, signers ...ed25519.PrivateKey) (t bundle.Ta
 		return t, "", err
 	}
 	file = r.metadata(targetsName(t.Version, rel.Board))
-	_, err = write(file, e)
-	return t, file, err
+	return t, file, write(file, e)
 }
 
 // put writes a file below targets/, which is there whole or not at all.
@@ -126,7 +131,10 @@ func (r Repository) put(name string, fill func(*os.File) error) (path string, er
 	if err := errors.Join(fill(f), f.Sync(), f.Close()); err != nil {
 		return "", err
 	}
-	return path, os.Rename(f.Name(), path)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return "", err
+	}
+	return path, disk.OS.SyncDir(filepath.Dir(path))
 }
 
 // keep puts an image below targets/. One that is there never changes: devices may be reading it.

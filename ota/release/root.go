@@ -1,6 +1,7 @@
 package release
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -12,7 +13,8 @@ import (
 	"sidetone/ota/bundle"
 )
 
-// Keys of a role, and how many of them have to sign. Those without a key stay as they are.
+// Keys of a role, and how many of them have to sign. Without a key they stay as they are, without a threshold it does; at
+// first it is 1.
 type Keys struct {
 	Public    []ed25519.PublicKey
 	Threshold int
@@ -31,6 +33,11 @@ func (r Repository) Root(root, targets, timestamp Keys, expires time.Time, signe
 // DraftRoot makes the next root beside the metadata, where no device looks: a root with too few signatures would keep
 // devices from all that comes after it. More signers may Sign it, one after the other.
 func (r Repository) DraftRoot(root, targets, timestamp Keys, expires time.Time, signers ...ed25519.PrivateKey) (path string, err error) {
+	unlock, err := r.lock()
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
 	next := bundle.Root{
 		Common: bundle.Common{Type: bundle.RootRole, Version: 1, Expires: expires.UTC()},
 		Keys:   map[string]ed25519.PublicKey{}, Roles: map[bundle.Role]bundle.Keys{},
@@ -52,11 +59,8 @@ func (r Repository) DraftRoot(root, targets, timestamp Keys, expires time.Time, 
 			for _, id := range was.KeyIDs {
 				keys.Public = append(keys.Public, last.Keys[id])
 			}
-			if keys.Threshold == 0 {
-				keys.Threshold = was.Threshold
-			}
 		}
-		ids := bundle.Keys{Threshold: max(keys.Threshold, 1)}
+		ids := bundle.Keys{Threshold: cmp.Or(keys.Threshold, was.Threshold, 1)}
 		for _, k := range keys.Public {
 			next.Keys[bundle.KeyID(k)] = k
 			ids.KeyIDs = append(ids.KeyIDs, bundle.KeyID(k))
@@ -77,13 +81,17 @@ func (r Repository) DraftRoot(root, targets, timestamp Keys, expires time.Time, 
 		return "", err
 	}
 	path = filepath.Join(r.Dir, fmt.Sprintf("%d.root.json", next.Version))
-	_, err = write(path, e)
-	return path, err
+	return path, write(path, e)
 }
 
 // PublishRoot puts a draft where devices follow it, once it has the signatures that they ask for: else it says what is
 // missing, by bundle.ErrSignature.
 func (r Repository) PublishRoot(draft string) error {
+	unlock, err := r.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	b, err := os.ReadFile(draft)
 	if err != nil {
 		return err

@@ -16,19 +16,40 @@ import (
 	"time"
 
 	"sidetone/ota/bundle"
+	"sidetone/ota/disk"
+
+	"golang.org/x/sys/unix"
 )
 
-// Stamp signs the timestamp anew: what was added since is current, and all of it stays so until expires. The shares of the
-// fleet stay as they are; what is new is offered to everybody.
+// Offer says whom a release of a board is offered to.
+type Offer struct {
+	Share   float64 // of the fleet, 0 to 1
+	Version int64   // of the metadata, which has to be what is out; 0: that of the newest release
+}
+
+// Stamp signs the timestamp anew: what was added since is current and offered to everybody, and all of it stays so until
+// expires. Shares of the fleet stay as they are.
 func (r Repository) Stamp(expires time.Time, signers ...ed25519.PrivateKey) error {
-	_, err := r.Offer(nil, expires, signers...)
+	_, err := r.stamp(nil, true, expires, signers)
 	return err
 }
 
-// Offer is Stamp, with shares of the fleet by board, 0 to 1: whom its newest release is offered to from now on. A release
-// that devices would refuse, for its signatures or its age, stays out, and the one before it in; left says which, and why.
-// For a board with a share that is an error.
-func (r Repository) Offer(shares map[string]float64, expires time.Time, signers ...ed25519.PrivateKey) (left []error, err error) {
+// Offer signs the timestamp anew, with offers by board. For the other boards what is out stays out, as it is offered: nobody
+// stamps by the clock what somebody has yet to offer. A release that devices would refuse, for its signatures or its age,
+// stays out, and the one before it in; left says which, and why. For a board with an offer that is an error.
+func (r Repository) Offer(offers map[string]Offer, expires time.Time, signers ...ed25519.PrivateKey) (left []error, err error) {
+	return r.stamp(offers, false, expires, signers)
+}
+
+// ErrNotOffered is why a release is left that nobody has offered yet.
+var ErrNotOffered = errors.New("nobody has said whom it is offered to")
+
+func (r Repository) stamp(offers map[string]Offer, all bool, expires time.Time, signers []ed25519.PrivateKey) (left []error, err error) {
+	unlock, err := r.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	root, err := r.CurrentRoot()
 	if err != nil {
 		return nil, err
@@ -40,6 +61,9 @@ func (r Repository) Offer(shares map[string]float64, expires time.Time, signers 
 	if err != nil {
 		return nil, err
 	}
+	if !time.Now().Before(expires) {
+		return nil, fmt.Errorf("%w on %s: devices would take nothing any more", bundle.ErrExpired, expires.Format(time.DateTime))
+	}
 	next := bundle.Timestamp{
 		Common:  bundle.Common{Type: bundle.TimestampRole, Version: last.Version + 1, Expires: expires.UTC()},
 		Targets: map[string]bundle.Meta{},
@@ -49,33 +73,42 @@ func (r Repository) Offer(shares map[string]float64, expires time.Time, signers 
 		return nil, err
 	}
 	for board, versions := range boards {
+		offer, offered := offers[board]
+		was := last.Targets[board]
+		if offer.Version != 0 && offer.Version != was.Version {
+			return left, fmt.Errorf("%s has another release for %s now", r.Dir, board)
+		}
 		for _, n := range slices.Backward(versions) {
+			if offer.Version != 0 && n != offer.Version {
+				continue
+			}
 			meta, err := r.describe(root, board, n)
+			if err == nil && n > was.Version && !offered && !all {
+				err = ErrNotOffered
+			}
 			if err != nil {
 				err = fmt.Errorf("%s: %w", r.metadata(targetsName(n, board)), err)
-				if _, is := shares[board]; is {
+				if offered {
 					return left, err
 				}
 				left = append(left, err)
 				continue
 			}
-			was, is := last.Targets[board]
-			if meta.Share = 1; is && n == was.Version {
+			if meta.Share = 1; offered {
+				meta.Share = offer.Share
+			} else if n == was.Version {
 				meta.Share = was.Share
-			}
-			if share, is := shares[board]; is {
-				meta.Share = share
 			}
 			next.Targets[board] = meta
 			break
 		}
 	}
-	for board, share := range shares {
+	for board, offer := range offers {
 		if _, is := next.Targets[board]; !is {
 			return left, fmt.Errorf("%s has no release for board %q: it has them for %q", r.Dir, board, slices.Sorted(maps.Keys(next.Targets)))
 		}
-		if !(share >= 0 && share <= 1) {
-			return left, fmt.Errorf("a share of %g: it is 0 to 1", share)
+		if !(offer.Share >= 0 && offer.Share <= 1) {
+			return left, fmt.Errorf("a share of %g: it is 0 to 1", offer.Share)
 		}
 	}
 	e, err := bundle.Sign(next, signers...)
@@ -89,8 +122,7 @@ func (r Repository) Offer(shares map[string]float64, expires time.Time, signers 
 	if err != nil {
 		return left, fmt.Errorf("timestamp: %w", err)
 	}
-	_, err = write(r.metadata("timestamp.json"), e)
-	return left, err
+	return left, write(r.metadata("timestamp.json"), e)
 }
 
 // Timestamp is the one that is out; without one it is the zero Timestamp.
@@ -195,24 +227,35 @@ func Sign(path string, keys ...ed25519.PrivateKey) (bundle.Envelope, error) {
 		e.Signatures = slices.DeleteFunc(e.Signatures, func(s bundle.Signature) bool { return s.KeyID == id })
 		e.Add(k)
 	}
-	_, err = write(path, &e)
-	return e, err
+	return e, write(path, &e)
 }
 
 // write puts an envelope in place of what the file held: a server shows the old file or the new one.
-func write(path string, e *bundle.Envelope) ([]byte, error) {
+func write(path string, e *bundle.Envelope) error {
 	b, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return disk.Replace(disk.OS, path, b, 0o644)
+}
+
+// lock waits until nobody else changes the repository: what is signed follows from what is there.
+func (r Repository) lock() (unlock func(), err error) {
+	if err := os.MkdirAll(r.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	dir, err := os.Open(r.Dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		dir.Close()
+		return nil, fmt.Errorf("locking %s: %w", r.Dir, err)
 	}
-	temp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path))
-	if err := os.WriteFile(temp, b, 0o644); err != nil {
-		return nil, err
-	}
-	return b, os.Rename(temp, path)
+	return func() { dir.Close() }, nil
 }
 
 // payload reads metadata of our own, which stands on our own disk.

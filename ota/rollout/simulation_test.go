@@ -122,7 +122,7 @@ func newWorld(t *testing.T, seed uint64, sick float64) *world {
 
 // offer signs a share and has the metadata verified once for all devices: it is the same for each.
 func (w *world) offer(share float64) error {
-	if _, err := w.repo.Offer(map[string]float64{"sim": share}, w.now.Add(60*day), w.key); err != nil {
+	if _, err := w.repo.Offer(map[string]release.Offer{"sim": {Share: share}}, w.now.Add(60*day), w.key); err != nil {
 		return err
 	}
 	fetch := func(name string, _ int64) ([]byte, error) {

@@ -46,7 +46,7 @@ func init() { // not above: the sub-commands use tool
 		{Name: "sign", Args: "FILE --key KEY...", About: "add signatures to a file of metadata, on a machine that needs nothing else", Run: sign},
 		{Name: "release", Args: "BOARD VERSION IMAGE --key KEY... [--from IMAGE]... [--minimum VERSION] [--expires 365d] [--valid 7d] [--share PERCENT] [--summary TEXT] [--url URL] [--repo D]",
 			About: "release an image for a board, with deltas from older ones, and stamp it", Run: releaseImage},
-		{Name: "stamp", Args: "--key KEY... [--valid 7d] [--share BOARD=PERCENT]... [--repo D]", About: "sign anew what is current: before the last stamp has expired, and after a release was signed elsewhere", Run: stamp},
+		{Name: "stamp", Args: "--key KEY... [--valid 7d] [--share BOARD=PERCENT]... [--repo D]", About: "sign anew what is current, before the last stamp has expired; a release that is new is offered by --share", Run: stamp},
 		{Name: "verify", Args: "[REPO|URL] --board BOARD [--running VERSION] [--device NAME] [--root FILE] [--at TIME] [--ca FILE]", About: "walk a repository as a device would, and say what it would take, or what is wrong and where", Run: verify},
 		{Name: "rollout", Args: "BOARD --mqtt URL --key KEY... [--user U] [--password-file F] [--ca FILE] [--fleet NAME] [--shares 1,10,100] [--max-failures PERCENT] [--min-reports N] [--stage 24h] [--silence 30m] [--valid 7d] [--repo D]",
 			About: "offer the release of a board to more and more of the fleet, while its devices say how they are; take it back when too many fail", Run: rollOut},

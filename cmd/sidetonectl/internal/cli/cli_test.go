@@ -294,6 +294,11 @@ func TestRotation(t *testing.T) {
 	d.does("verify --board rpi4 --root updates/metadata/1.root.json", "root       version 3", "takes v2.0.0")
 	d.fails("root --expires 2001-01-01 --key bob.key --key dora.key", "expired on 2001-01-01")
 	d.fails("root --root-threshold 4 --key bob.key", "root needs 4 of 3 keys")
+	d.fails("stamp --key timestamp.key --valid 2001-01-01", "expired on 2001-01-01")
+	// Other keys of root sign no fewer at a time.
+	d.does("root --root-key ann.pub --root-key bob.pub --root-key cid.pub --key bob.key", "not out yet")
+	d.does("sign updates/4.root.json --key cid.key", "root: 2 of 3 keys sign")
+	d.fails("root --root-key bob.pub --key bob.key", "root needs 2 of 1 keys")
 }
 
 // Two people have to sign a release: with one of them it stays where it is, and the one before it goes on.
@@ -311,7 +316,13 @@ func TestTwoSignReleases(t *testing.T) {
 	d.fails("stamp --key timestamp.key --share rpi4=5", "1 of 2")
 	d.does("verify --board rpi4 --running v0.9.0", "takes v1.0.0")
 	d.does("sign updates/metadata/2.rpi4.json --key bob.key", "release v2.0.0 for rpi4", "SHA-256")
-	d.does("stamp --key timestamp.key", "v2.0.0")
+	// Whoever stamps by the clock offers nothing that nobody has offered.
+	if code, out, errOut := d.run("stamp --key timestamp.key"); code != 0 || !strings.Contains(out, "v1.0.0, offered to 100 %") ||
+		!strings.Contains(errOut, "2.rpi4.json: nobody has said whom it is offered to") || !strings.Contains(errOut, "--share") {
+		t.Errorf("%d %s%s", code, out, errOut)
+	}
+	d.does("stamp --key timestamp.key --share rpi4=5", "v2.0.0, offered to 5 %")
+	d.does("stamp --key timestamp.key", "v2.0.0, offered to 5 %")
 	d.does("verify --board rpi4 --running v0.9.0", "takes v2.0.0")
 	d.fails("sign updates/metadata/2.rpi4.json", "with which key")
 	d.fails("sign ann.pub --key bob.key", "no metadata")

@@ -45,7 +45,7 @@ func releaseImage(_ context.Context, e subcommand.Env, args []string) int {
 	if n := len(rel.From) - len(targets.Deltas); n > 0 {
 		fmt.Fprintf(e.Out, "%d of %d older images have too little in common with it for a delta\n", n, len(rel.From))
 	}
-	left, err := repo.Offer(map[string]float64{targets.Board: part}, valid.Time, *signers...)
+	left, err := repo.Offer(map[string]release.Offer{targets.Board: {Share: part}}, valid.Time, *signers...)
 	if errors.Is(err, bundle.ErrSignature) {
 		fmt.Fprintf(e.Out, "not out yet: %v\nwhere keys of targets are:       sidetonectl sign %s --key KEY\nwhere that of the timestamp is: sidetonectl stamp --key KEY --share %s=%s --repo %s\n",
 			err, file, targets.Board, *to, repo.Dir)
@@ -66,14 +66,14 @@ func stamp(_ context.Context, e subcommand.Env, args []string) int {
 	if _, code, ok := subcommand.Parse(e, set, args, 0, 0); !ok {
 		return code
 	}
-	shares := map[string]float64{}
+	shares := map[string]release.Offer{}
 	for _, o := range offers {
 		board, p, is := strings.Cut(o, "=")
 		part, err := share(p)
 		if !is || err != nil {
 			return tool.Fail(e, subcommand.Usage, fmt.Errorf("--share %s: say BOARD=PERCENT, as rpi4=10", o))
 		}
-		shares[board] = part
+		shares[board] = release.Offer{Share: part}
 	}
 	left, err := repo.Offer(shares, valid.Time, *signers...)
 	if err != nil {
@@ -98,6 +98,9 @@ func offered(e subcommand.Env, repo release.Repository, left []error) int {
 	}
 	for _, err := range left {
 		fmt.Fprintf(e.Err, "sidetonectl: not offered: %v\n", err)
+		if errors.Is(err, release.ErrNotOffered) {
+			fmt.Fprintln(e.Err, "sidetonectl: say whom, by --share BOARD=PERCENT")
+		}
 	}
 	return subcommand.OK
 }

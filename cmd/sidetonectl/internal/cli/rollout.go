@@ -78,11 +78,8 @@ func (w *watch) roll(ctx context.Context, e subcommand.Env, board string, repo r
 	}
 	var stamped time.Time
 	offer := func(share float64) error {
-		if now, err := repo.Current(board); err != nil || now.Version != targets.Version {
-			return errors.Join(err, fmt.Errorf("%s has another release for %s now: this roll-out is over", repo.Dir, board))
-		}
 		stamped = time.Now()
-		_, err := repo.Offer(map[string]float64{board: share}, stamped.Add(valid), signers...)
+		_, err := repo.Offer(map[string]release.Offer{board: {Share: share, Version: targets.Version}}, stamped.Add(valid), signers...)
 		return err
 	}
 	if err := offer(targets.Share); err != nil { // now, not when the fleet waits for it
