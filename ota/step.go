@@ -13,8 +13,8 @@ type InputKind string
 const (
 	OnBoot      InputKind = "boot"      // Running, Other, BootID, Trial: our program has started
 	OnCheck     InputKind = "check"     // it is time to ask for news, or a person asks
-	OnFound     InputKind = "found"     // Release: verified metadata offers it
-	OnNothing   InputKind = "nothing"   // Reason if any: no news, or nobody could be asked
+	OnFound     InputKind = "found"     // Release: verified metadata offers it, instead of what is ready, if anything is
+	OnNothing   InputKind = "nothing"   // Reason if any: no news, or nobody could be asked; what is ready was withdrawn
 	OnProgress  InputKind = "progress"  // Offset: so much is in the slot, and synced
 	OnDone      InputKind = "done"      // what the phase stands for has been done
 	OnTrouble   InputKind = "trouble"   // Reason: it could not be done now; it may be another time
@@ -51,7 +51,7 @@ const (
 	Fetch     Action = "fetch"      // from State.Offset: OnProgress, then OnDone; OnTrouble, OnBad
 	ReadBack  Action = "read back"  // compare the slot with the release: OnDone; OnBad
 	WriteHead Action = "write head" // OnDone; OnTrouble, OnBad
-	Ask       Action = "ask"        // may it be booted? OnQuiet or OnBusy, again and again until it was
+	Ask       Action = "ask"        // may it be booted? OnQuiet or OnBusy, again and again until it was; OnFound, OnNothing
 	Try       Action = "try"        // arm the slot for one boot, and boot: OnBoot, or OnTrouble
 	Watch     Action = "watch"      // watch the health: OnHealthy or OnUnhealthy
 	Commit    Action = "commit"     // the running slot stays: OnDone; OnTrouble
@@ -69,8 +69,12 @@ type Limits struct {
 // DefaultLimits serve where nothing else is said.
 var DefaultLimits = Limits{Tries: 3, Starts: 3, Transitions: 100}
 
-// NotAgain stands in State.Reason between a version that was offered once more and why it failed.
-const NotAgain = " is not tried again: "
+// NotAgain stands in State.Reason between a version that was offered once more and why it failed, Withdrawn behind one that
+// was ready when it was no longer offered.
+const (
+	NotAgain  = " is not tried again: "
+	Withdrawn = " was withdrawn"
+)
 
 // Step gives the state after in, and what to do once that is on disk. An input that has no place in a phase changes
 // nothing: it tells of something that was overtaken.
@@ -234,6 +238,10 @@ func (l Limits) ready(s State, in Input) (State, []Action) {
 	switch {
 	case in.Kind == OnBusy:
 		s.Phase, s.Reason = Waiting, in.Reason
+	case in.Kind == OnNothing: // the slot keeps it, in case that it is offered again
+		s.Phase, s.Reason, s.Until = Idle, in.Reason, time.Time{}
+	case in.Kind == OnFound && in.Release.SHA256 != s.Release.SHA256:
+		return l.checking(s, in)
 	case in.Kind == OnQuiet && !s.Forced && in.Time.Before(s.Until):
 		return s, []Action{Ask}
 	case in.Kind == OnQuiet:

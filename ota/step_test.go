@@ -71,6 +71,10 @@ func TestStep(t *testing.T) {
 		{"whole", Writing, kinds(OnDone), Ready, []Action{Ask}, ""},
 		{"a call", Ready, kinds(OnBusy), Waiting, nil, "why"},
 		{"the call is over", Ready, kinds(OnBusy, OnQuiet), Trying, []Action{Try}, ""},
+		{"withdrawn", Ready, kinds(OnNothing), Idle, nil, "why"},
+		{"withdrawn in a call", Waiting, kinds(OnNothing), Idle, nil, "why"},
+		{"still offered", Waiting, kinds(OnFound), Waiting, nil, ""},
+		{"a newer one is offered", Waiting, []Input{{Kind: OnFound, Release: Release{Version: "3.0.0", SHA256: "33", Size: 9}}}, Downloading, []Action{Fetch}, ""},
 		{"the trial boots", Trying, []Input{booted("b", "2", true)}, Probation, []Action{Watch}, ""},
 		{"our program ended before the boot", Trying, []Input{booted("a", "1", false)}, Waiting, []Action{Ask}, "the boot that was asked for did not come"},
 		{"a boot that never comes", Trying, []Input{booted("a", "1", false), kinds(OnQuiet)[0], booted("a", "1", false), kinds(OnQuiet)[0], booted("a", "1", false)},
@@ -318,7 +322,7 @@ func (h *house) do(a Action, s State) Input {
 		h.slots[s.Target] = theRelease.Version
 		in.Kind = OnDone
 	case Ask:
-		in.Kind = []InputKind{OnQuiet, OnBusy}[h.rand.IntN(2)]
+		in.Kind = []InputKind{OnQuiet, OnBusy, OnQuiet, OnBusy, OnNothing}[h.rand.IntN(5)] // withdrawn, then offered again
 	case Try:
 		h.armed = true
 		return h.boot()

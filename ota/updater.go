@@ -16,8 +16,8 @@ import (
 
 // Installer carries out what concerns a release and the slot it goes to. Errors that are Permanent condemn the release.
 type Installer interface {
-	// Check fetches and verifies metadata. It gives nil where nothing newer is offered to this device. Forced does not ask
-	// whether it is this device's turn.
+	// Check fetches and verifies metadata. It gives nil where nothing newer is offered to this device, and an error that is
+	// Permanent where something is that it cannot take. Forced does not ask whether it is this device's turn.
 	Check(ctx context.Context, forced bool) (*Release, error)
 	// Fetch writes the body of the release into the slot, from offset on. It tells how much is there, and synced.
 	Fetch(ctx context.Context, r Release, offset int64, progress func(offset int64)) error
@@ -308,10 +308,12 @@ func (u *Updater) do(ctx context.Context, a Action, s State, tell func(Input)) {
 	}
 }
 
-// ask looks until the appliance may go away, and tells each new reason why it may not.
+// ask looks until the appliance may go away, and tells each new reason why it may not. Then the release has to be offered
+// still, but for who forces it.
 func (u *Updater) ask(ctx context.Context, s State, tell func(Input)) {
 	tick := time.NewTicker(u.Poll)
 	defer tick.Stop()
+	offered := s.Forced
 	for told := ""; ; {
 		reason := u.Appliance.Busy()
 		if now := time.Now(); reason == "" && !s.Forced && !u.Window.Open(now) {
@@ -320,19 +322,50 @@ func (u *Updater) ask(ctx context.Context, s State, tell func(Input)) {
 			reason = "deferred until " + s.Until.Format(time.DateTime)
 		}
 		switch {
-		case reason == "":
+		case reason == "" && offered:
 			tell(Input{Kind: OnQuiet})
 			return
+		case reason == "":
+			if in := u.instead(ctx, s.Release); in.Kind != "" {
+				tell(in)
+				return
+			}
+			offered = true
+			continue // that took its time: is it quiet still?
 		case reason != told:
 			tell(Input{Kind: OnBusy, Reason: reason})
 			told = reason
 		}
+		offered = s.Forced
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// answerBy is how long the server has to say whether a release is still offered.
+const answerBy = time.Minute
+
+// instead gives what is offered in place of a release that is ready: OnFound, OnNothing, or no input at all where it is still
+// offered, or where nobody can be asked: an update does not depend on that.
+func (u *Updater) instead(ctx context.Context, ready Release) Input {
+	ctx, cancel := context.WithTimeout(ctx, answerBy)
+	defer cancel()
+	r, err := u.Installer.Check(ctx, false)
+	var permanent Permanent
+	switch {
+	case errors.As(err, &permanent):
+		return Input{Kind: OnNothing, Reason: ready.Version + Withdrawn + ": " + err.Error()}
+	case err != nil:
+		u.Log.Info("nobody says whether the update is still offered, it goes on", "version", ready.Version, "err", err)
+	case r == nil:
+		return Input{Kind: OnNothing, Reason: ready.Version + Withdrawn}
+	case r.SHA256 != ready.SHA256:
+		return Input{Kind: OnFound, Release: *r}
+	}
+	return Input{}
 }
 
 // watch looks until health has held for long enough, or has not for too long.

@@ -29,6 +29,9 @@ type device struct {
 	sick     string // what is wrong with the new version
 	away     string // what is wrong with every version
 	news     *Release
+	nothing  bool // is offered
+	checks   int
+	callAt   int     // the check in which a call begins
 	fetched  []int64 // offsets that fetches began at
 	troubles int     // fetches that break before one does not
 	bad      error   // ReadBack's answer
@@ -71,10 +74,15 @@ func (d *device) Try() error {
 func (d *device) Revert() error { d.reboot(); return nil }
 func (d *device) Commit() error { d.chosen, d.trial = d.running, false; return nil }
 func (d *device) Check(context.Context, bool) (*Release, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.checks++; d.checks == d.callAt {
+		d.busy = "in a call"
+	}
 	if d.news == nil {
 		return nil, errors.New("no server")
 	}
-	if d.slots[d.running] == d.news.Version {
+	if d.nothing || d.slots[d.running] == d.news.Version {
 		return nil, nil
 	}
 	return d.news, nil
@@ -156,6 +164,20 @@ func newDevice() *device {
 	return &device{slots: map[string]string{"a": "1.0.0"}, chosen: "a", news: &theRelease}
 }
 
+// inCall changes something an hour before the call ends.
+func inCall(change func(*device)) func(context.Context, *device, *Updater) {
+	return func(_ context.Context, d *device, _ *Updater) {
+		time.Sleep(time.Hour)
+		d.mu.Lock()
+		change(d)
+		d.mu.Unlock()
+		time.Sleep(time.Hour)
+		d.mu.Lock()
+		d.busy = ""
+		d.mu.Unlock()
+	}
+}
+
 func TestUpdater(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -187,6 +209,25 @@ func TestUpdater(t *testing.T) {
 			d.busy = ""
 			d.mu.Unlock()
 		}, "idle checking downloading verifying writing ready waiting trying probation committed checking idle checking idle checking idle", "", "2.0.0"},
+		{"withdrawn in a call", func(d *device) { d.busy = "in a call" }, inCall(func(d *device) { d.nothing = true }),
+			"idle checking downloading verifying writing ready waiting idle checking idle", "", "1.0.0"},
+		{"withdrawn in a call, and offered again", func(d *device) { d.busy = "in a call" }, func(ctx context.Context, d *device, u *Updater) {
+			inCall(func(d *device) { d.nothing = true })(ctx, d, u)
+			time.Sleep(time.Minute)
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.nothing = false
+		}, "idle checking downloading verifying writing ready waiting idle checking downloading verifying writing ready trying probation committed", "", "2.0.0"},
+		{"replaced in a call", func(d *device) { d.busy = "in a call" }, inCall(func(d *device) { d.news = &Release{Version: "3.0.0", Serial: 8, SHA256: "33", Size: 10} }),
+			"idle checking downloading verifying writing ready waiting downloading verifying writing ready trying probation committed checking idle", "", "3.0.0"},
+		{"the server goes in a call", func(d *device) { d.busy = "in a call" }, inCall(func(d *device) { d.news = nil }),
+			"idle checking downloading verifying writing ready waiting trying probation committed checking idle", "no server", "2.0.0"},
+		{"withdrawn in a call, and forced", func(d *device) { d.busy = "in a call" }, func(ctx context.Context, d *device, u *Updater) {
+			if d.comes(Waiting) {
+				_ = u.Force(ctx)
+			}
+			inCall(func(d *device) { d.nothing = true })(ctx, d, u)
+		}, "idle checking downloading verifying writing ready waiting trying probation committed checking idle", "", "2.0.0"},
 		{"cancelled on the way", nil, func(ctx context.Context, d *device, u *Updater) {
 			if d.comes(Downloading) {
 				_ = u.Cancel(ctx, "me")
@@ -280,6 +321,24 @@ func TestUpdaterFullDisk(t *testing.T) {
 			synctest.Wait()
 			if d.slots[d.chosen] != "1.0.0" || d.slots[d.running] != "1.0.0" || d.boots < 3 {
 				t.Errorf("%s: %s runs, %s boots after %d boots: %v", tt.name, d.slots[d.running], d.slots[d.chosen], d.boots, d.phases)
+			}
+		})
+	}
+}
+
+// What is withdrawn is not condemned, and says why it ended. A call that begins while the server is asked is waited for, and
+// the server asked again.
+func TestUpdaterWithdrawn(t *testing.T) {
+	for _, callAt := range []int{1, 2} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDevice()
+			d.callAt = callAt
+			last := d.lives(t, Config{}, 3*time.Hour, func(ctx context.Context, u *Updater) {
+				inCall(func(d *device) { d.nothing = true })(ctx, d, u)
+			})
+			synctest.Wait()
+			if last.Phase != Idle || last.Reason != "2.0.0 was withdrawn" || len(last.Condemned) > 0 || d.boots != 1 {
+				t.Errorf("a call in check %d: %+v after %d boots", callAt, last, d.boots)
 			}
 		})
 	}

@@ -32,6 +32,7 @@ type Agent struct {
 	Log           *slog.Logger
 
 	mu    sync.Mutex
+	asked bool // the server has answered since the start
 	order *order
 	state ota.State // the last one
 	why   string    // what the last check found that is not what was ordered
@@ -57,9 +58,12 @@ func New(i ota.Installer, c *Client) *Agent {
 // Whose turn it is says the server, not the share of the fleet.
 func (a *Agent) Check(ctx context.Context, forced bool) (*ota.Release, error) {
 	a.mu.Lock()
-	o := a.order
+	o, asked := a.order, a.asked
 	a.mu.Unlock()
-	if o == nil && !forced {
+	switch {
+	case o == nil && !forced && !asked:
+		return nil, errors.New("hawkBit has not said yet what is ordered")
+	case o == nil && !forced:
 		return nil, nil
 	}
 	r, err := a.Installer.Check(ctx, true)
@@ -79,7 +83,7 @@ func (a *Agent) Check(ctx context.Context, forced bool) (*ota.Release, error) {
 	a.mu.Lock()
 	a.why = why
 	a.mu.Unlock()
-	return nil, fmt.Errorf("%s is ordered, %s", o.version, why)
+	return nil, ota.Permanent{Err: fmt.Errorf("%s is ordered, %s", o.version, why)}
 }
 
 // Tell takes each new state of the machine; it does not block.
@@ -178,7 +182,7 @@ func (a *Agent) set(o *order) {
 		a.order.now = o.now
 		return
 	}
-	a.order, a.why, a.told = o, "", feedback{}
+	a.asked, a.order, a.why, a.told = true, o, "", feedback{}
 }
 
 // ordered has the machine look for what is ordered. It comes with each poll until the order is closed.

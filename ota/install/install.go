@@ -75,7 +75,9 @@ func (i *Installer) Check(ctx context.Context, forced bool) (*ota.Release, error
 	switch err := targets.Offers(i.Running); {
 	case errors.Is(err, bundle.ErrCurrent):
 		return nil, nil
-	case err != nil:
+	case errors.Is(err, bundle.ErrDowngrade):
+		return nil, ota.Permanent{Err: err}
+	case err != nil: // a version in between is missing: if that is what the slot holds, it serves
 		return nil, err
 	case !forced && !targets.Includes(i.Device):
 		return nil, nil

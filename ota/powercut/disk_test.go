@@ -48,6 +48,9 @@ type machine struct {
 	rotten int // so many flushes of a slot spoil a bit, and say nothing
 }
 
+// nothing is skipped of what is to be flushed.
+func nothing(string, string) bool { return false }
+
 type node struct {
 	link           string
 	directory      bool
@@ -72,7 +75,7 @@ type move struct {
 
 func newMachine(seed uint64) *machine {
 	return &machine{seed: seed, rand: rand.New(rand.NewPCG(seed, 3)), names: map[string]*node{}, kept: map[string]*node{},
-		at: map[string]int{}, turns: map[string]int{}, skip: func(string, string) bool { return false }}
+		at: map[string]int{}, turns: map[string]int{}, skip: nothing}
 }
 
 // put makes a file, a device, a directory or a link that is on the disk, and the directories above it.

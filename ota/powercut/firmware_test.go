@@ -129,6 +129,8 @@ func (uboot) boot(m *machine) (string, error) {
 	} else { // beyond bootlimit=1: altbootcmd
 		chosen, vars["upgrade_available"] = vars["sidetone_slot"], "0"
 	}
+	defer func(skip func(op, path string) bool) { m.skip = skip }(m.skip)
+	m.skip = nothing
 	f, err := m.Open(envAt, os.O_RDWR|os.O_SYNC, 0)
 	if err == nil {
 		_, err = f.WriteAt(envBytes(chip[best*envSize+4]+1, vars), int64((1-best)*envSize))

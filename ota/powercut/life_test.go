@@ -34,13 +34,15 @@ type life struct {
 	board
 	worlds []world // what the server shows, one after the other; worlds[stage] now
 	stage  int
-	turnAt int // of ops: from then on the server shows the last
-	left   int // cuts
+	turns  [2]int // of ops: from then on the server shows the second, the last
+	asked  int    // stage of the metadata that came since an update was ready; -1: none did
+	left   int    // cuts
 
 	sick, panics map[string]bool
 	network      network
 	link         string // how updates come: see links
 	fetched      map[string]int
+	withdrawn    map[string]bool // when it was ready
 	boots        int
 	running      string // version
 	slot         string
@@ -71,7 +73,7 @@ const (
 // world is a repository as a server shows it.
 type world struct {
 	files  map[string][]byte
-	newest string
+	offers string // version, or "" where it was withdrawn
 }
 
 // fail ends the life: it has seen what must never be.
@@ -115,7 +117,7 @@ func (s *spy) Save(b []byte) error {
 func newLife(seed uint64, kind string, worlds []world) *life {
 	m := newMachine(seed)
 	l := &life{machine: m, worlds: worlds, running: v1, committed: v1, condemned: map[string]bool{},
-		tries: map[string]int{}, eaten: map[string]int{}, fetched: map[string]int{}, link: links[seed/3%3]}
+		tries: map[string]int{}, eaten: map[string]int{}, fetched: map[string]int{}, withdrawn: map[string]bool{}, link: links[seed/3%3]}
 	l.board = map[string]func(*machine) board{"tryboot": newPi, "uboot": newUboot, "binary": newService}[kind](m)
 	l.sick, l.panics = map[string]bool{}, map[string]bool{}
 	switch m.rand.IntN(4) {
@@ -126,7 +128,10 @@ func newLife(seed uint64, kind string, worlds []world) *life {
 	}
 	l.sick[v3] = m.rand.IntN(4) == 0
 	l.network = network(m.rand.IntN(2))
-	l.left, l.turnAt, m.rotten = 1+m.rand.IntN(20), m.rand.IntN(1200), max(0, m.rand.IntN(6)-3)
+	l.left, l.turns[1], m.rotten = 1+m.rand.IntN(20), m.rand.IntN(1200), max(0, m.rand.IntN(6)-3)
+	if l.turns[0] = l.turns[1]; m.rand.IntN(2) == 0 {
+		l.turns[0] = m.rand.IntN(l.turns[1] + 1)
+	}
 	m.put("/data", &node{directory: true})
 	if kind != "binary" {
 		m.put(l.board.slot("2"), &node{device: true, medium: append(bytes.Clone(images[v1]), make([]byte, slotSize-len(images[v1]))...)})
@@ -140,7 +145,9 @@ func newLife(seed uint64, kind string, worlds []world) *life {
 // live boots the appliance until its updates have ended and no cut is left. It gives what must never be, or "".
 func (l *life) live() string {
 	for l.violation == "" && !l.ended() {
-		l.boots++
+		if l.boots++; l.boots > 1000 {
+			l.fail("it boots again and again: %+v", l.last)
+		}
 		l.boot()
 	}
 	if l.violation == "" {
@@ -302,6 +309,9 @@ func (c control) Running() (running, other string, trial bool, err error) {
 
 func (c control) Try() error {
 	v := c.l.last.Release.Version
+	if c.l.asked < 0 || c.l.worlds[c.l.asked].offers != v {
+		c.l.fail("%s is tried, which nobody offers", v)
+	}
 	if c.l.condemned[v] {
 		c.l.fail("%s is tried again, though it failed", v)
 	}
@@ -358,8 +368,16 @@ func (l *life) tell(s ota.State) {
 			l.fail("the state says %s of %s from slot %s, %s runs in slot %s", s.Phase, v, s.From, l.running, l.slot)
 		}
 	}
-	if l.ops > l.turnAt {
-		l.stage = len(l.worlds) - 1
+	for n, at := range l.turns {
+		if l.ops > at {
+			l.stage = n + 1
+		}
+	}
+	if s.Phase == ota.Ready || s.Phase == ota.Waiting {
+		l.asked = -1
+	}
+	if s.Phase == ota.Idle && s.Reason == v+ota.Withdrawn {
+		l.withdrawn[v] = true
 	}
 	if l.settled() { // nothing more to wait for
 		l.left = min(l.left, 3)
@@ -454,6 +472,9 @@ func (l *life) Metadata(_ context.Context, name string, limit int64) ([]byte, er
 	b, is := l.worlds[l.stage].files["metadata/"+name]
 	if !is || int64(len(b)) > limit {
 		return nil, fs.ErrNotExist
+	}
+	if name == "timestamp.json" {
+		l.asked = l.stage
 	}
 	return b, nil
 }

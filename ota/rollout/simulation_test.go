@@ -208,12 +208,17 @@ func (d *simulated) cut(oneIn int) bool {
 	return true
 }
 
+// isOffered says whether the metadata has something new for this device.
+func (d *simulated) isOffered() bool {
+	return d.offered.Offers(d.slots[d.running]) == nil && d.offered.Includes(d.name)
+}
+
 func (d *simulated) do(a ota.Action, s ota.State) {
 	switch a {
 	case ota.Check:
 		d.after(time.Second, func() {
 			t := d.offered
-			if t.Offers(d.slots[d.running]) != nil || !t.Includes(d.name) {
+			if !d.isOffered() {
 				d.step(ota.Input{Kind: ota.OnNothing})
 				return
 			}
@@ -240,7 +245,13 @@ func (d *simulated) do(a ota.Action, s ota.State) {
 		if d.cut(50) {
 			return
 		}
-		d.tell(d.between(2*time.Hour), ota.Input{Kind: ota.OnQuiet})
+		d.after(d.between(2*time.Hour), func() {
+			if d.isOffered() || d.IntN(30) == 0 { // or the server is gone just then
+				d.step(ota.Input{Kind: ota.OnQuiet})
+				return
+			}
+			d.step(ota.Input{Kind: ota.OnNothing, Reason: s.Release.Version + ota.Withdrawn})
+		})
 	case ota.Try:
 		if d.tried++; d.ended {
 			d.again++
@@ -328,12 +339,16 @@ func TestTenThousandStops(t *testing.T) {
 			if end.Act != Stop || at != tt.at || w.offered.Share != 0 {
 				t.Fatalf("%+v at %g, then %g", end, at, w.offered.Share)
 			}
+			had, _, _ := w.once()
 			w.run(w.now.Add(3 * day))
 			committed, ended, untouched := w.once()
 			if touched := committed + ended; touched > fleetSize/8 || ended == 0 || untouched < fleetSize*7/8 {
 				t.Errorf("%d took it, %d gave it up, %d never heard of it", committed, ended, untouched)
 			}
-			t.Logf("withdrawn, three days later: %d took it, %d gave it up, %d never heard of it", committed, ended, untouched)
+			if more := committed - had; more > fleetSize/200 {
+				t.Errorf("%d took it when it was withdrawn", more)
+			}
+			t.Logf("withdrawn when %d had taken it; three days later: %d have, %d gave it up, %d never heard of it", had, committed, ended, untouched)
 			if err := w.offer(1); err != nil {
 				t.Fatal(err)
 			}
