@@ -108,7 +108,7 @@ KILLS ?= 0
 SEED ?= 1
 newer := cmd/e2e/testdata/newer
 test-update: test-deps image-v1.0.0 image-v1.10.0 ## update the firmware of a card in QEMU, well and badly (KILLS=20: and cut the power)
-	$(updateenv) SIDETONE_KILLS=$(KILLS) SIDETONE_SEED=$(SEED) go test -count=1 -v -timeout 30m -run '^TestUpdate(Image|Refused|NeverUp|NotWell$(if $(filter-out 0,$(KILLS)),|Kills))$$' ./cmd/e2e
+	$(updateenv) SIDETONE_KILLS=$(KILLS) SIDETONE_SEED=$(SEED) go test -count=1 -v -timeout 30m -run '^TestUpdate(Image|Factory|Refused|NeverUp|NotWell$(if $(filter-out 0,$(KILLS)),|Kills))$$' ./cmd/e2e
 
 build/newer.json: $(shell find $(newer) -name '*.go')
 	@mkdir -p build
@@ -127,11 +127,19 @@ test-buildroot: ## check the Buildroot tree against a checkout: make test-buildr
 	@if [ -n "$(BUILDROOT)" ]; then buildroot/setup.sh tree && buildroot/tree.sh "$(BUILDROOT)"; else \
 		echo "test-buildroot: skipped: no Buildroot checkout given by BUILDROOT="; fi
 
+# What a system brings along: where updates come from, and 1.root.json, which they are trusted by.
+UPDATE_URL ?=
+UPDATE_ROOT ?=
+export UPDATE_URL UPDATE_ROOT
+
 BOARD ?=
 sdcard: ## build a card for a board with Buildroot, from the internet: make sdcard BOARD=rpi4_64 BUILDROOT=DIR
 	@[ -n "$(BUILDROOT)" ] && [ -e "buildroot/configs/sidetone_$(BOARD)_defconfig" ] || { \
 		echo "usage: make sdcard BUILDROOT=DIR BOARD=one of $(patsubst buildroot/configs/sidetone_%_defconfig,%,$(wildcard buildroot/configs/*))"; exit 2; }
 	$(MAKE) -C "$(BUILDROOT)" O=$(CURDIR)/build/sdcard-$(BOARD) BR2_EXTERNAL=$(CURDIR)/buildroot sidetone_$(BOARD)_defconfig
+	printf 'BR2_PACKAGE_SIDETONE_UPDATE_%s="%s"\n' URL "$(UPDATE_URL)" ROOT "$(abspath $(UPDATE_ROOT))" >>build/sdcard-$(BOARD)/.config
+	$(MAKE) -C build/sdcard-$(BOARD) olddefconfig
+	$(MAKE) -C build/sdcard-$(BOARD) sidetone-dirclean # these sources may have changed
 	$(MAKE) -C build/sdcard-$(BOARD)
 	@ls -l build/sdcard-$(BOARD)/images/sdcard.img
 
@@ -170,10 +178,11 @@ test-cross: cross deps ## what make cross builds: static, the same when built ag
 
 debs := arm64 armv7 armv6
 deb: $(debs:%=cross-%) ## build bin/sidetone_VERSION_{arm64,armv7,armv6}.deb, and bin/install.sh, which takes the one that fits
+	@rm -f bin/sidetone_*.deb
 	@for target in $(debs); do VERSION=$(VERSION) BUILT=$(BUILT) buildroot/deb.sh $$target || exit 1; done
-	@cp buildroot/install.sh bin/
+	@cp buildroot/install.sh bin/ && cd bin && sha256sum sidetone_*.deb >SHA256SUMS
 
-test-deb: build ## a package of this machine's own: what is in it; installed, upgraded, removed, purged in an overlay of this system (root)
+test-deb: build ## a package of this machine's own: what is in it; installed, upgraded, removed, purged in an overlay of this system; install.sh (root)
 	@buildroot/setup.sh deb
 	@VERSION=$(VERSION) BUILT=$(BUILT) DEB_PROGRAM=bin/sidetone buildroot/deb.sh amd64 bin/sidetone-test.deb
 	@buildroot/deb/test.sh bin/sidetone-test.deb

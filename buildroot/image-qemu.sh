@@ -2,8 +2,9 @@
 # Assembles the image of board qemu_aarch64 without Buildroot: our program, Debian's kernel, busybox and e2fsprogs for arm64.
 # Usage: buildroot/image-qemu.sh [PROGRAM [OUT [OVERLAY]]]   by default bin/sidetone-linux-arm64 and build/image-qemu
 # Into OUT/slot.img, which is what an update brings, and OUT/sdcard.img, the whole card. OVERLAY is a directory that is laid
-# over the system, which tests break it with. The same input gives the same bytes: all times are SOURCE_DATE_EPOCH, by
-# default that of the commit. Needs what `buildroot/setup.sh image` installs, and what buildroot/board.sh fetches.
+# over the system, which tests break it with. UPDATE_URL and UPDATE_ROOT are those of package/sidetone/Config.in. The same
+# input gives the same bytes: all times are SOURCE_DATE_EPOCH, by default that of the commit. Needs what
+# `buildroot/setup.sh image` installs, and what buildroot/board.sh fetches.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=${1:-bin/sidetone-linux-arm64}
@@ -32,6 +33,7 @@ for library in ld-linux-aarch64.so.1 libc.so.6 libext2fs.so.2 libcom_err.so.2 li
   cp -L "$(find "$fetched/programs" -name "$library" | head -n 1)" "$system/lib/$library"
 done
 cp "$program" "$system/usr/bin/sidetone"
+buildroot/package/sidetone/install-system.sh "$system" "${UPDATE_URL:-}" "${UPDATE_ROOT:-}"
 ln -s /run/resolv.conf "$system/etc/resolv.conf"
 echo 'root:x:0:0:root:/data:/bin/false' >"$system/etc/passwd"
 echo 'root:*:0:0:99999:7:::' >"$system/etc/shadow"

@@ -118,3 +118,33 @@ func TestProfileProblems(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSystemIsBelowAll holds what an image says against the config of the device and the profile of its board.
+func TestSystemIsBelowAll(t *testing.T) {
+	dir := t.TempDir()
+	text, err := os.ReadFile("../../../../buildroot/package/sidetone/system.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	system := write(t, filepath.Join(dir, "usr/system.toml"), string(text)+"url = 'https://updates.example.org/'\n")
+	file := filepath.Join(dir, "data/sidetone.toml")
+	c, err := loadOver(write(t, file, "board.profile = 'rpi4'\n"+credentials), system)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Board.Profile != "rpi4" || c.Board.Watchdog != "/dev/watchdog" || c.Device.StateDir != "/data/state" ||
+		c.Update.URL != "https://updates.example.org/" || c.Update.Boot != config.BootTryboot {
+		t.Errorf("%+v %+v %+v", c.Board, c.Device, c.Update)
+	}
+	c, err = loadOver(write(t, file, "device.state_dir = 'mine'\nupdate.url = ''\nboard.watchdog = ''\n"+credentials), system)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Board.Watchdog != "" || c.Device.StateDir != filepath.Join(dir, "data/mine") || c.Update.URL != "" {
+		t.Errorf("the file does not win: %+v %+v %+v", c.Board, c.Device, c.Update)
+	}
+	write(t, system, "[update]\nurll = ''\n")
+	if _, err := loadOver(file, system); err == nil || !strings.Contains(err.Error(), system+":2:1") {
+		t.Errorf("a system that is wrong: %v", err)
+	}
+}
