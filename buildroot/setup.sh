@@ -42,6 +42,9 @@ END
 deb)
   need lintian lintian
   need adduser adduser
+  need curl curl
+  need openssl openssl
+  need python3 python3
   ;;
 speech)
   need espeak-ng espeak-ng

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Tests a Debian package of this machine's architecture: what is in it; and, in an overlay of this system that is thrown
-# away, installed, changed, installed again, removed, purged. Usage: buildroot/deb/test.sh FILE.deb
+# away, installed, changed, installed again, removed, purged; and by install.sh, from a directory and from a server.
+# Usage: buildroot/deb/test.sh FILE.deb
 set -euo pipefail
 deb=$(realpath "$1")
 here=$(realpath "$(dirname "$0")")
@@ -28,9 +29,33 @@ if [ "$(id -u)" != 0 ]; then
   exit 0
 fi
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+server=
+trap '[ -z "$server" ] || kill "$server"; rm -rf "$scratch"' EXIT
 mkdir "$scratch/store"
 cp "$deb" "$scratch/sidetone.deb"
+
+# What a maker puts on a server: packages for all boards, of which only this machine's is one, and two that are spoilt.
+site=$scratch/site
+mkdir "$site"
+arch=$(dpkg-deb -f "$deb" Architecture)
+cp "$here/../install.sh" "$site/"
+cp "$deb" "$site/sidetone_1.10.0_$arch.deb"
+for target in arm64 armv7 armv6; do echo "$target" >"$site/sidetone_1.10.0_$target.deb"; done
+echo old >"$site/sidetone_1.9.0_$arch.deb"
+(cd "$site" && sha256sum sidetone_*.deb >SHA256SUMS)
+for kind in cut flipped; do
+  cp -R "$site" "$scratch/$kind"
+  mv "$scratch/$kind" "$site/$kind"
+done
+truncate -s -1000 "$site/cut/sidetone_1.10.0_$arch.deb"
+printf '\377\0\377\0' | dd of="$site/flipped/sidetone_1.10.0_$arch.deb" bs=1 seek=100000 conv=notrunc status=none
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 \
+  -keyout "$scratch/server.key" -out "$scratch/server.pem" 2>"$scratch/log" || { cat "$scratch/log" >&2; fail "no certificate"; }
+python3 "$here/serve.py" "$site" "$scratch/server.pem" "$scratch/server.key" >"$scratch/port" 2>"$scratch/log" &
+server=$!
+for _ in $(seq 100); do [ ! -s "$scratch/port" ] || break; sleep 0.1; done
+[ -s "$scratch/port" ] || { cat "$scratch/log" >&2; fail "no server"; }
+
 cat >"$scratch/inside" <<'END'
 set -e
 fail() { echo "test-deb: $*" >&2; exit 1; }
@@ -57,6 +82,56 @@ for left in /etc/sidetone /var/lib/sidetone /usr/bin/sidetone /lib/systemd/syste
 done
 ! getent passwd sidetone >/dev/null || fail "purged, but the user is there"
 echo "test-deb: installed, upgraded, removed, purged"
+
+# install.sh, as its user runs it.
+refuses() {
+  words=$1
+  shift
+  if "$@" >/mnt/log 2>&1; then cat /mnt/log; fail "$* has succeeded"; fi
+  grep -q "$words" /mnt/log || { cat /mnt/log; fail "$* does not say: $words"; }
+  ! dpkg -s sidetone >/dev/null 2>&1 || fail "$* has installed it"
+}
+takes() {
+  "$@" >/mnt/log 2>&1 || { cat /mnt/log; fail "$*"; }
+  /usr/bin/sidetone version >/dev/null && dpkg -s sidetone | grep -q '^Status: install ok installed' || fail "$* has not installed it"
+  dpkg -P sidetone >/dev/null 2>&1
+}
+url=https://127.0.0.1:$(cat /mnt/port)
+refuses 'could not be fetched' /mnt/site/install.sh "$url" # its certificate is nobody's
+export CURL_CA_BUNDLE=/mnt/server.pem
+takes /mnt/site/install.sh
+takes /mnt/site/install.sh "$url"
+for kind in cut flipped; do
+  refuses 'is spoilt' "/mnt/site/$kind/install.sh"
+  refuses 'is spoilt' /mnt/site/install.sh "$url/$kind"
+done
+refuses 'could not be fetched whole' /mnt/site/install.sh "$url/broken" # the server ends in the midst of each file
+refuses 'could not be fetched' /mnt/site/install.sh "$url/nothing"
+refuses 'no https URL' /mnt/site/install.sh "http${url#https}"
+mkdir /mnt/empty
+refuses 'no SHA256SUMS' /mnt/site/install.sh /mnt/empty
+# Other boards, by what uname and dpkg say there; apt is asked for a package, and only that is looked at.
+mkdir /mnt/other
+printf '#!/bin/sh\necho "$machine"\n' >/mnt/other/uname
+printf '#!/bin/sh\necho "$architecture"\n' >/mnt/other/dpkg
+printf '#!/bin/sh\ncat "$3"\n' >/mnt/other/apt-get
+chmod +x /mnt/other/*
+while read -r machine architecture want; do
+  export machine architecture
+  got=$(PATH=/mnt/other:$PATH /mnt/site/install.sh 2>&1) || true
+  case $got in
+  "$want" | *"$want with"*) ;;
+  *) fail "$machine with $architecture: $got, want $want" ;;
+  esac
+done <<BOARDS
+armv6l armhf armv6
+armv7l armhf armv7
+aarch64 armhf armv7
+aarch64 arm64 arm64
+riscv64 riscv64 riscv64
+armv7l armel armv7l
+BOARDS
+echo "test-deb: install.sh takes what fits, from a directory and a server, and nothing that is cut or spoilt"
 END
 export scratch
 unshare -m bash -euc '
@@ -67,6 +142,6 @@ unshare -m bash -euc '
   mount --bind /dev "$root/dev"
   mount -t proc proc "$root/proc"
   rm -rf "$root/run"/* 2>/dev/null || true
-  cp "$scratch/sidetone.deb" "$scratch/inside" "$root/mnt/"
+  cp -R "$scratch"/{sidetone.deb,inside,site,port,server.pem} "$root/mnt/"
   chroot "$root" sh /mnt/inside
 '
