@@ -188,8 +188,12 @@ func (l Limits) checking(s State, in Input) (State, []Action) {
 			s.Phase, s.Reason = Idle, in.Release.Version+NotAgain+v.Reason
 			return s, nil
 		}
-		if in.Release.SHA256 != s.Release.SHA256 || s.Forced {
-			s.Offset, s.Tries, s.Transitions = 0, 0, 0
+		other := in.Release.SHA256 != s.Release.SHA256 || s.Forced
+		if other {
+			s.Offset = 0
+		}
+		if other || in.Release.Serial != s.Release.Serial { // the same image, offered once more
+			s.Tries, s.Transitions = 0, 0
 		}
 		s.Phase, s.Release, s.Reason = Downloading, in.Release, ""
 		return s, []Action{Fetch}
@@ -270,8 +274,9 @@ func (l Limits) probation(s State, in Input) (State, []Action) {
 func committed(s State) State {
 	s.Phase, s.Reason, s.Offset, s.Forced, s.Until = Committed, "", 0, false, time.Time{}
 	s.From, s.Target = s.Target, s.From
+	// Verdicts on metadata that is no newer have served: devices take no older one any more.
 	s.Condemned = maps.Clone(s.Condemned)
-	delete(s.Condemned, s.Release.Version)
+	maps.DeleteFunc(s.Condemned, func(_ string, v Verdict) bool { return v.Serial <= s.Release.Serial })
 	return s
 }
 

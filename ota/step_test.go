@@ -174,6 +174,29 @@ func TestNoFaultOfTheRelease(t *testing.T) {
 	}
 }
 
+// An image that is offered once more has all its trials again, and goes on where its download was.
+func TestOfferedOnceMore(t *testing.T) {
+	s, _ := run(upTo(t, Downloading), Input{Kind: OnProgress, Offset: 4}, kinds(OnTrouble)[0])
+	s.Tries, s.Transitions = DefaultLimits.Tries, DefaultLimits.Transitions
+	newer := Input{Kind: OnFound, Release: theRelease}
+	newer.Release.Serial++
+	if s, _ := run(s, Input{Kind: OnCheck}, newer); s.Phase != Downloading || s.Offset != 4 || s.Tries != 0 || s.Transitions != 1 {
+		t.Errorf("%+v", s)
+	}
+	if s, _ := run(s, kinds(OnCheck, OnFound)...); s.Phase != Failed {
+		t.Errorf("the same once more: %+v", s)
+	}
+}
+
+// Verdicts do not pile up: those that can be of no use any more go with the next version that stays.
+func TestCondemnedAreForgotten(t *testing.T) {
+	s := upTo(t, Probation)
+	s.Condemned = map[string]Verdict{"1.8.0": {Serial: 5}, "1.9.0": {Serial: 6}, "2.0.0": {Serial: 7}, "3.0.0": {Serial: 8}}
+	if s, _ := run(s, kinds(OnDone)...); len(s.Condemned) != 1 || s.Condemned["3.0.0"].Serial != 8 {
+		t.Errorf("%+v", s.Condemned)
+	}
+}
+
 // A download goes on at its byte after a cut and after a server that went away; of another image it begins anew.
 func TestOffset(t *testing.T) {
 	s, _ := run(upTo(t, Downloading), Input{Kind: OnProgress, Offset: 4}, booted("a", "2", false), kinds(OnFound)[0])

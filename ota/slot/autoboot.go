@@ -39,7 +39,7 @@ func parseAutoboot(text []byte) (autoboot, error) {
 			section = string(setting[1 : len(setting)-1])
 		case !is:
 			return a, fmt.Errorf("autoboot.txt: line %d is no setting: %q", n, setting)
-		case string(key) == "tryboot_a_b":
+		case string(key) == "tryboot_a_b" && section == "all":
 			ab = string(value) == "1"
 		case string(key) == "boot_partition":
 			if len(value) != 1 || value[0] < '1' || value[0] > '9' {

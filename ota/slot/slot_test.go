@@ -98,6 +98,22 @@ func TestTryboot(t *testing.T) {
 	if s, err := c.Status(); err != nil || s != (Status{Running: "3", Other: "2"}) {
 		t.Errorf("%+v, %v", s, err)
 	}
+	// A partition that does not become read-only again undoes no commit.
+	c.put(t, "partition", []byte{0, 0, 0, 2})
+	remount := c.Remount
+	c.Remount = func(write bool) error {
+		if err := remount(write); err != nil || write {
+			return err
+		}
+		return errors.New("device or resource busy")
+	}
+	if err := c.Commit(); err != nil {
+		t.Error(err)
+	}
+	c.put(t, "partition", []byte{0, 0, 0, 3})
+	if err := c.Commit(); err != nil {
+		t.Error(err)
+	}
 	want := strings.NewReplacer("=2", "=3", "=3", "=2").Replace(text)
 	if b, _ := os.ReadFile(c.Autoboot); string(b) != want {
 		t.Errorf("%q, want %q", b, want)
@@ -111,6 +127,7 @@ func TestTrybootErrors(t *testing.T) {
 		{text, "\x00\x00\x00\x05", "partition 5 runs, but autoboot.txt names 2 and 3"},
 		{text, "", "does not say which partition"},
 		{"[all]\nboot_partition=2\n[tryboot]\nboot_partition=3\n", "\x00\x00\x00\x02", "tryboot_a_b=1 is missing"},
+		{"[all]\nboot_partition=2\n[tryboot]\ntryboot_a_b=1\nboot_partition=3\n", "\x00\x00\x00\x02", "tryboot_a_b=1 is missing"},
 		{"tryboot_a_b=1\nboot_partition=2\n", "\x00\x00\x00\x02", "missing in [tryboot]"},
 		{"tryboot_a_b=1\n[tryboot]\nboot_partition=2\n", "\x00\x00\x00\x02", "missing in [all]"},
 		{strings.Replace(text, "=3", "=2", 1), "\x00\x00\x00\x02", "both boot partition 2"},

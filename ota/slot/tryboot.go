@@ -65,7 +65,7 @@ func (c Tryboot) Try() error {
 }
 
 // Commit exchanges the partitions in autoboot.txt: one sector, in place, so that a cut leaves the old or the new text.
-func (c Tryboot) Commit() (err error) {
+func (c Tryboot) Commit() error {
 	a, s, err := c.read()
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func (c Tryboot) Commit() (err error) {
 	if err := c.Remount(true); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
-	defer func() { err = errors.Join(err, c.Remount(false)) }()
+	defer c.Remount(false) // what is written is what counts: where this fails it holds all the same
 	f, err := disk.Or(c.FS).Open(c.Autoboot, os.O_RDWR|os.O_SYNC, 0)
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)

@@ -289,7 +289,8 @@ func (a *Appliance) Run(ctx context.Context) error {
 	}
 	local.stop()
 	lamp.stop()
-	if dog != nil {
+	// A system that is to boot anew does so by its watchdog, too: reboot(2) waits for disks, which may never answer.
+	if dog != nil && (after == nil || a.cfg.Update.Boot == config.BootBinary) {
 		dog.Close()
 	}
 	select {
