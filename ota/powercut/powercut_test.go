@@ -89,7 +89,7 @@ var shown = sync.OnceValues(func() ([]world, error) {
 			return nil, err
 		}
 		if v == v2 {
-			_, err := repo.Offer(map[string]float64{"rpi4": 0}, late, key)
+			_, err := repo.Offer(map[string]release.Offer{"rpi4": {Share: 0}}, late, key)
 			if err := errors.Join(err, show("")); err != nil {
 				return nil, err
 			}
