@@ -1,13 +1,14 @@
 package hawkbit
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"reflect"
-	"strings"
 	"sync"
 	"time"
 
@@ -29,34 +30,73 @@ type Agent struct {
 	Updater       Updater           // set before Run
 	Running       string            // version that runs, as v1.2.3
 	Attributes    map[string]string // told to the server when it asks: board, firmware…
+	Store         ota.Store         // keeps the order over boots, as every update has one in its middle
 	Log           *slog.Logger
 
+	load  sync.Once
 	mu    sync.Mutex
-	asked bool // the server has answered since the start
+	asked bool // the server has said since the start what is ordered: of what was kept nothing is told before that
 	order *order
 	state ota.State // the last one
 	why   string    // what the last check found that is not what was ordered
 
 	wake chan struct{}
+	kept []byte   // what Store has; Run's alone
 	told feedback // the last one of order; Run's alone
 	over string   // ID of the last order that is closed; Run's alone
 }
 
 // order is one that is not closed.
 type order struct {
-	id, version string
-	now         bool // the server does not want our window waited for
-	looked      bool // the machine has looked for it: what its state says is about this order
+	ID      string `json:"id"` // of the action
+	Version string `json:"version"`
+	Looked  bool   `json:"looked"` // the machine has looked for it: what its state says is about this order
+	now     bool   // the server does not want our window waited for
 }
 
 // New makes an Agent around an installer.
-func New(i ota.Installer, c *Client) *Agent {
-	return &Agent{Installer: i, Client: c, Log: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1)}
+func New(i ota.Installer, c *Client, s ota.Store) *Agent {
+	return &Agent{Installer: i, Client: c, Store: s, Log: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1)}
+}
+
+// restore reads the order that was kept. One that is lost comes with the next poll; only its cancellation may then say too
+// little.
+func (a *Agent) restore() {
+	a.load.Do(func() {
+		b, err := a.Store.Load()
+		var o *order
+		if err == nil && b != nil {
+			err = json.Unmarshal(b, &o)
+		}
+		if err != nil {
+			a.Log.Warn("hawkBit's order is lost, it is asked for again", "err", err)
+			return
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.order, a.kept = o, b
+	})
+}
+
+// keep has the order on the disk. Where that fails it holds until the next boot.
+func (a *Agent) keep() {
+	a.mu.Lock()
+	b, err := json.Marshal(a.order)
+	a.mu.Unlock()
+	if err == nil && !bytes.Equal(b, a.kept) {
+		err = a.Store.Save(b)
+	}
+	if err != nil {
+		a.Log.Warn("hawkBit's order cannot be kept", "err", err)
+		return
+	}
+	a.kept = b
 }
 
 // Check implements ota.Installer: the release of the signed metadata, if it is ordered, or somebody at the device forces it.
 // Whose turn it is says the server, not the share of the fleet.
 func (a *Agent) Check(ctx context.Context, forced bool) (*ota.Release, error) {
+	a.restore()
 	a.mu.Lock()
 	o, asked := a.order, a.asked
 	a.mu.Unlock()
@@ -67,31 +107,35 @@ func (a *Agent) Check(ctx context.Context, forced bool) (*ota.Release, error) {
 		return nil, nil
 	}
 	r, err := a.Installer.Check(ctx, true)
-	if o == nil || err != nil {
+	var permanent ota.Permanent
+	if o == nil || err != nil && !errors.As(err, &permanent) {
 		return r, err
 	}
 	why := ""
 	switch {
+	case err != nil:
+		why = err.Error()
 	case r == nil:
 		why = "the signed metadata offers nothing to us"
-	case r.Version != o.version:
+	case r.Version != o.Version:
 		why = "the signed metadata offers " + r.Version
 	}
 	if why == "" || forced {
-		return r, nil
+		return r, err
 	}
 	a.mu.Lock()
 	a.why = why
 	a.mu.Unlock()
-	return nil, ota.Permanent{Err: fmt.Errorf("%s is ordered, %s", o.version, why)}
+	return nil, ota.Permanent{Err: fmt.Errorf("%s is ordered, %s", o.Version, why)}
 }
 
 // Tell takes each new state of the machine; it does not block.
 func (a *Agent) Tell(s ota.State) {
+	a.restore()
 	a.mu.Lock()
 	a.state = s
-	if a.order != nil && s.Phase == ota.Checking {
-		a.order.looked = true
+	if a.order != nil && (s.Phase == ota.Checking || s.Phase == ota.Downloading && s.Release.Version == a.order.Version) {
+		a.order.Looked = true
 	}
 	a.mu.Unlock()
 	select {
@@ -106,17 +150,24 @@ const (
 	retryMost  = 10 * time.Minute
 )
 
-// Run polls until ctx ends.
+// Run polls until ctx ends, from the first state on that Tell has brought: what is to be done with an order depends on it.
 func (a *Agent) Run(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-a.wake:
+	}
 	retry := retryFirst
 	next := time.NewTimer(0)
 	defer next.Stop()
 	for {
+		a.keep()
 		var err error
 		select {
 		case <-ctx.Done():
 			return
 		case <-a.wake:
+			a.keep() // it may be the last word before a boot
 			err = a.tell(ctx)
 			if err != nil && ctx.Err() == nil { // the next poll tells it
 				a.Log.Info("hawkBit is not told how far the update is, for now", "err", err)
@@ -175,14 +226,17 @@ func (a *Agent) poll(ctx context.Context) (time.Duration, error) {
 	return sleep, err
 }
 
+// set is what the server says.
 func (a *Agent) set(o *order) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.order != nil && o != nil && a.order.id == o.id {
+	a.asked = true
+	if a.order != nil && o != nil && a.order.ID == o.ID {
 		a.order.now = o.now
-		return
+	} else {
+		a.order, a.why, a.told = o, "", feedback{}
 	}
-	a.asked, a.order, a.why, a.told = true, o, "", feedback{}
+	a.mu.Unlock()
+	a.keep()
 }
 
 // ordered has the machine look for what is ordered. It comes with each poll until the order is closed.
@@ -197,7 +251,7 @@ func (a *Agent) ordered(ctx context.Context, d deployment, sleep time.Duration) 
 	if d.Deployment.Download == skip {
 		return nil
 	}
-	a.set(&order{id: d.ID, version: version, now: d.Deployment.Update == forced})
+	a.set(&order{ID: d.ID, Version: version, now: d.Deployment.Update == forced})
 	a.mu.Lock()
 	s := a.state
 	a.mu.Unlock()
@@ -216,16 +270,20 @@ func (a *Agent) ordered(ctx context.Context, d deployment, sleep time.Duration) 
 	return a.tell(ctx)
 }
 
-// cancelled gives the update up, if it is the one: what is booted already is not.
+// cancelled gives the update up, if it is the one, or one that was ordered and is not known any more. What is booted already
+// is not given up: the server shows the order again when it hears that, and is told its end.
 func (a *Agent) cancelled(ctx context.Context, c cancellation) error {
 	a.mu.Lock()
-	o, phase := a.order, a.state.Phase
+	o, s := a.order, a.state
 	a.mu.Unlock()
+	ours := o != nil && o.ID == c.Cancel.StopID
 	answer := newFeedback(closed, success, "cancelled")
 	switch {
-	case phase == ota.Trying || phase == ota.Probation:
+	case s.Phase == ota.Trying || s.Phase == ota.Probation || s.Doubt:
 		answer = newFeedback(rejected, none, "it is being tried already")
-	case o != nil && o.id == c.Cancel.StopID:
+	case ours && o.Version == a.Running:
+		answer = newFeedback(rejected, none, o.Version+" runs already")
+	case ours || o == nil && !s.Forced:
 		if err := a.Updater.Cancel(ctx, "hawkBit"); err != nil {
 			return err
 		}
@@ -245,7 +303,7 @@ func (a *Agent) cancelled(ctx context.Context, c cancellation) error {
 // tell says how far the order is, where that is news.
 func (a *Agent) tell(ctx context.Context) error {
 	a.mu.Lock()
-	if a.order == nil {
+	if a.order == nil || !a.asked {
 		a.mu.Unlock()
 		return nil
 	}
@@ -261,11 +319,11 @@ func (a *Agent) tell(ctx context.Context) error {
 		return nil
 	}
 	if f.Status.Execution == closed {
-		return a.close(ctx, o.id, f)
+		return a.close(ctx, o.ID, f)
 	}
 	a.told = f
-	f.ID = o.id
-	err := a.Client.do(ctx, "POST", a.Client.action("deploymentBase", o.id), f, nil)
+	f.ID = o.ID
+	err := a.Client.do(ctx, "POST", a.Client.action("deploymentBase", o.ID), f, nil)
 	if err != nil {
 		a.told = feedback{}
 	}
@@ -291,7 +349,8 @@ func report(o order, s ota.State, why, running string) (feedback, bool) {
 	if s.Reason != "" {
 		details = append(details, s.Reason)
 	}
-	ours := s.Release.Version == o.version
+	verdict, failed := s.Condemned[o.Version]
+	ours := s.Release.Version == o.Version
 	switch s.Phase {
 	case ota.Downloading, ota.Verifying, ota.Writing, ota.Ready, ota.Waiting, ota.Trying, ota.Probation:
 		f := newFeedback(proceeding, none, details...)
@@ -305,16 +364,16 @@ func report(o order, s ota.State, why, running string) (feedback, bool) {
 	switch {
 	case ours && s.Doubt: // no end yet: it may have another trial
 		return newFeedback(proceeding, none, details...), true
-	case running == o.version && s.Phase != ota.RolledBack:
-		return newFeedback(closed, success, o.version+" runs"), true
-	case !o.looked:
+	case running == o.Version && s.Phase != ota.RolledBack:
+		return newFeedback(closed, success, o.Version+" runs"), true
+	case !o.Looked:
 		return feedback{}, false
-	case strings.HasPrefix(s.Reason, o.version+ota.NotAgain):
-		return newFeedback(closed, failure, s.Reason), true
-	case why != "":
-		return newFeedback(closed, failure, o.version+" is ordered, "+why), true
 	case ours && (s.Phase == ota.RolledBack || s.Phase == ota.Failed):
 		return newFeedback(closed, failure, details...), true
+	case failed:
+		return newFeedback(closed, failure, o.Version+ota.NotAgain+verdict.Reason), true
+	case why != "":
+		return newFeedback(closed, failure, o.Version+" is ordered, "+why), true
 	}
 	return newFeedback(proceeding, none, details...), s.Reason != "" // trouble that may pass: each poll tries again
 }

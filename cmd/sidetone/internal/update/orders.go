@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 
+	"sidetone/ota/disk"
 	"sidetone/ota/hawkbit"
 	"sidetone/provisioning/config"
 )
@@ -29,7 +31,7 @@ func newOrders(u config.Update, c Config, client *http.Client) (*hawkbit.Agent, 
 	a := hawkbit.New(nil, &hawkbit.Client{
 		URL: base, Tenant: h.Tenant, Controller: cmp.Or(h.Controller, c.Device), Auth: auth, HTTP: client,
 		Token: func() (string, error) { return secret("update.hawkbit.token_file", h.TokenFile) },
-	})
+	}, disk.Record{Path: filepath.Join(c.StateDir, "update", "hawkbit.json")})
 	a.Log = c.Log.With("part", "hawkbit")
 	return a, nil
 }

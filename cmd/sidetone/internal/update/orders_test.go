@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sidetone/cmd/sidetone/internal/control"
+	"sidetone/ota"
 	"sidetone/provisioning/config"
 )
 
@@ -55,6 +56,7 @@ func TestHawkBitOfTheConfig(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { a.Run(ctx) })
+	a.Tell(ota.State{})
 	defer running.Wait()
 	defer end()
 	for _, want := range []request{{"/T/controller/v1/door1", "GatewayToken secret", ""}, {"/T/controller/v1/door1/configData", "GatewayToken secret", "sim"}} {
