@@ -171,6 +171,24 @@ func (u *updated) await(what string, right func(updateState) bool) updateState {
 	return s
 }
 
+// finds has the device find a new version. After a roll-back it hears of nothing new until it knows that the old system is well.
+func (u *updated) finds(version string) {
+	u.t.Helper()
+	from := len(u.w.all(updateTopic))
+	eventually(u.t, updatePatience, "the device finds "+version, func() bool {
+		u.do("check")
+		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			for _, m := range u.w.all(updateTopic)[from:] {
+				if strings.Contains(string(m.payload), fmt.Sprintf(`"latest_version":%q`, version)) {
+					return true
+				}
+			}
+		}
+		return false
+	})
+	u.from = from
+}
+
 // refuses checks that what the server shows now is not taken.
 func (u *updated) refuses(phase, reason string) {
 	u.t.Helper()
@@ -381,7 +399,7 @@ func (u *updated) byDelta(version, image string, ends func()) {
 	u.t.Helper()
 	made := u.put(version, image, slotImage(oldVersion))
 	before := u.sent()
-	u.do("check")
+	u.finds(version)
 	ends()
 	after := u.sent()
 	metadata, targets := after.Metadata-before.Metadata, after.Targets-before.Targets

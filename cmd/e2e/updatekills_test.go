@@ -23,7 +23,7 @@ var moments = []struct {
 	name, phase string
 	from, to    time.Duration
 }{
-	{"download", "downloading", 0, 5 * time.Second},
+	{"download", "downloading", 0, 4 * time.Second},
 	{"verify", "verifying", 0, time.Second},
 	{"write head", "writing", 0, 2 * time.Second},
 	{"trying", "trying", 0, 7 * time.Second},
@@ -69,12 +69,14 @@ func TestUpdateKills(t *testing.T) {
 		k.ends()
 		k.PowerOff()
 	}
-	table := ""
+	t.Logf("%d kills, seed %d", done, seed)
 	for _, m := range moments {
-		table += fmt.Sprintf(" %s %d,", m.name, aimed[m.name])
+		t.Logf("aimed at %-12s %d", m.name, aimed[m.name])
 	}
-	t.Logf("%d kills, seed %d, aimed at:%s by the phase told last: %v", done, seed, table, k.told)
-	t.Logf("%d boots, each of a whole slot that the state named; three trials of a version were cut %d times; it took %s",
+	for _, phase := range updateCourse {
+		t.Logf("told last %-12s %d", phase, k.told[phase])
+	}
+	t.Logf("%d boots, each of a whole slot, and the state named what booted after each kill; all three trials of a version were cut %d times; it took %s",
 		k.boots.Load(), k.cutThrice, time.Since(begin).Round(time.Second))
 }
 
@@ -127,14 +129,14 @@ func (k *killed) cut() {
 	k.t.Logf("cut in %s; then %s is %s", phase, k.state.Installed, k.state.Phase)
 }
 
-var newPhase = regexp.MustCompile(`msg=update .*phase="?([a-z ]+[a-z])"?`)
+var newPhase = regexp.MustCompile(`msg=update .*phase=(?:"(rolled back)"|([a-z]+)) `)
 
 // phase is what the board said last on its console, or else when it came up.
 func (k *killed) phase() string {
 	phase := k.state.Phase
 	for _, b := range k.Boots()[k.since:] {
 		for _, told := range newPhase.FindAllStringSubmatch(b.Console(), -1) {
-			phase = told[1]
+			phase = told[1] + told[2]
 		}
 	}
 	return phase
