@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -91,6 +92,14 @@ type cancellation struct {
 	Cancel struct {
 		StopID string `json:"stopId"` // of the order
 	} `json:"cancelAction"`
+}
+
+// number checks what is to be a part of a path: the number of an action, as hawkBit gives them.
+func number(id string) error {
+	if _, err := strconv.ParseUint(id, 10, 64); err != nil {
+		return fmt.Errorf("the server gives %q for the number of an action", id)
+	}
+	return nil
 }
 
 // Execution and result of feedback.

@@ -209,11 +209,17 @@ func (a *Agent) poll(ctx context.Context) (time.Duration, error) {
 	case b.Links.Cancel.Href != "":
 		var c cancellation
 		if err = a.Client.follow(ctx, b.Links.Cancel, &c); err == nil {
+			err = number(c.ID)
+		}
+		if err == nil {
 			err = a.cancelled(ctx, c)
 		}
 	case b.Links.Deployment.Href != "":
 		var d deployment
 		if err = a.Client.follow(ctx, b.Links.Deployment, &d); err == nil {
+			err = number(d.ID)
+		}
+		if err == nil {
 			err = a.ordered(ctx, d, sleep)
 		}
 	default:

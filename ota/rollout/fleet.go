@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"encoding/json"
 	"sync"
 	"time"
 
@@ -53,6 +54,27 @@ func (f *Fleet) device(name string) *device {
 		f.devices[name] = &device{}
 	}
 	return f.devices[name]
+}
+
+// Hear takes what a device says on one of its topics, up/status, up/birth or up/state/update. What is not understood is
+// somebody else's.
+func (f *Fleet) Hear(name, topic string, payload []byte, now time.Time) {
+	switch topic {
+	case "up/status":
+		f.Online(name, string(payload) == "online")
+	case "up/birth":
+		var b struct {
+			Board string `json:"board"`
+		}
+		if json.Unmarshal(payload, &b) == nil {
+			f.Board(name, b.Board)
+		}
+	case "up/state/update":
+		var r Report
+		if json.Unmarshal(payload, &r) == nil {
+			f.Report(name, r, now)
+		}
+	}
 }
 
 // Online hears whether a device is, by up/status.

@@ -106,3 +106,30 @@ func TestFleet(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+// FuzzHear has two devices of a fleet say anything: each counts once at most, and what has failed on one stays so.
+func FuzzHear(f *testing.F) {
+	f.Add("up/birth", []byte(`{"board":"rpi4"}`), "up/state/update", []byte(`{"installed_version":"v2.0.0","latest_version":"v2.0.0","phase":"committed"}`))
+	f.Add("up/status", []byte("online"), "up/state/update", []byte(`{"installed_version":"v1.0.0","latest_version":"v2.0.0","phase":"rolled back","not_again":true}`))
+	f.Add("up/status", []byte("offline"), "up/birth", []byte(`{"board":7}`))
+	f.Fuzz(func(t *testing.T, one string, first []byte, other string, second []byte) {
+		now := time.Now()
+		fleet := NewFleet(bundle.Targets{Board: "rpi4", Release: "v2.0.0"})
+		count := func() Count { return fleet.Count(1, now, time.Hour) }
+		for _, name := range []string{"door1", "door2"} {
+			fleet.Hear(name, "up/birth", []byte(`{"board":"rpi4"}`), now)
+			fleet.Hear(name, one, first, now)
+			fleet.Hear(name, other, second, now)
+		}
+		before := count()
+		if n := before.Succeeded + before.Failed + before.Lost + before.UnderWay + before.Waiting; n > 2 {
+			t.Errorf("two devices are %+v", before)
+		}
+		for _, phase := range []string{"idle", "committed", "downloading"} {
+			fleet.Hear("door1", "up/state/update", []byte(`{"installed_version":"v1.0.0","latest_version":"v2.0.0","phase":"`+phase+`"}`), now)
+			if after := count(); after.Failed != before.Failed {
+				t.Errorf("%+v, and then %s: %+v", before, phase, after)
+			}
+		}
+	})
+}

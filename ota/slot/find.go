@@ -1,8 +1,6 @@
 package slot
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -88,52 +86,72 @@ func (s System) uboot() (Control, error) {
 	if err != nil {
 		return nil, err
 	}
-	running := ""
-	for _, word := range strings.Fields(string(line)) {
-		if value, is := strings.CutPrefix(word, "sidetone.slot="); is {
-			running = value
-		}
-	}
 	disk, err := s.disk("/")
 	if err != nil {
 		return nil, err
 	}
 	return UBoot{
-		Copies: copies, Size: size, Running: running, Slots: ubootSlots,
+		Copies: copies, Size: size, Running: slotOf(string(line)), Slots: ubootSlots,
 		Path:   func(slot string) string { return partitionOf(disk, slot) },
 		Reboot: func() error { return s.Restart("") },
 	}, nil
 }
 
-// fwEnvConfig reads where U-Boot's environment lies: a line for each copy, of device, offset and size. (U-Boot,
-// tools/env/fw_env.config.)
+// slotOf reads the kernel's command line for the slot that the boot script told: the last word that does.
+func slotOf(cmdline string) (slot string) {
+	for word := range strings.FieldsSeq(cmdline) {
+		if value, is := strings.CutPrefix(word, "sidetone.slot="); is {
+			slot = value
+		}
+	}
+	return slot
+}
+
 func fwEnvConfig(path string) (copies [2]EnvCopy, size int, err error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return copies, 0, err
 	}
+	copies, size, err = parseFwEnv(string(b))
+	if err != nil {
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	return copies, size, err
+}
+
+// maxEnv is how large an environment is taken for one, in bytes.
+const maxEnv = 16 << 20
+
+// parseFwEnv reads where U-Boot's environment lies: a line for each copy, of device, offset and size. Offsets from the end of
+// a device, which U-Boot's own tool writes as negative ones, are not taken. (U-Boot, tools/env/fw_env.config.)
+func parseFwEnv(text string) (copies [2]EnvCopy, size int, err error) {
 	n := 0
-	for line := range strings.Lines(string(b)) {
+	for line := range strings.Lines(text) {
 		words := strings.Fields(line)
 		if len(words) == 0 || words[0][0] == '#' {
 			continue
 		}
 		if n == len(copies) || len(words) < 3 {
-			return copies, 0, fmt.Errorf("%s: want two lines of device, offset and size", path)
+			return copies, 0, errors.New("want two lines of device, offset and size")
 		}
 		offset, err1 := strconv.ParseInt(words[1], 0, 64)
 		bytes, err2 := strconv.ParseInt(words[2], 0, 32)
 		if err := errors.Join(err1, err2); err != nil {
-			return copies, 0, fmt.Errorf("%s: %w", path, err)
+			return copies, 0, err
 		}
-		if n > 0 && int(bytes) != size {
-			return copies, 0, fmt.Errorf("%s: copies of %d and %d bytes", path, size, bytes)
+		switch before := copies[0]; {
+		case offset < 0 || bytes <= envHeader || bytes > maxEnv:
+			return copies, 0, fmt.Errorf("%d bytes from %d on are no environment", bytes, offset)
+		case n > 0 && int(bytes) != size:
+			return copies, 0, fmt.Errorf("copies of %d and %d bytes", size, bytes)
+		case n > 0 && words[0] == before.Path && max(offset, before.Offset)-min(offset, before.Offset) < bytes:
+			return copies, 0, fmt.Errorf("both copies lie in the same bytes of %s", words[0])
 		}
 		copies[n], size = EnvCopy{Path: words[0], Offset: offset}, int(bytes)
 		n++
 	}
 	if n != len(copies) {
-		return copies, 0, fmt.Errorf("%s: an environment of one copy does not outlive a power cut; two are needed", path)
+		return copies, 0, errors.New("an environment of one copy does not outlive a power cut; two are needed")
 	}
 	return copies, size, nil
 }
@@ -147,12 +165,7 @@ func (s System) disk(mountPoint string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	number := "" // major:minor
-	for lines := bufio.NewScanner(bytes.NewReader(b)); lines.Scan(); {
-		if words := strings.Fields(lines.Text()); len(words) > 4 && words[4] == mountPoint {
-			number = words[2] // the last one is on top
-		}
-	}
+	number := mounted(string(b), mountPoint)
 	if number == "" {
 		return "", fmt.Errorf("nothing is mounted on %s: which disk holds the systems?", mountPoint)
 	}
@@ -161,6 +174,16 @@ func (s System) disk(mountPoint string) (string, error) {
 		return "", fmt.Errorf("%s is not on a partition of a disk (device %s): which disk holds the systems?", mountPoint, number)
 	}
 	return "/dev/" + filepath.Base(filepath.Dir(device)), nil
+}
+
+// mounted reads from /proc/self/mountinfo which device is mounted somewhere, as major:minor: the last one is on top.
+func mounted(mountinfo, mountPoint string) (number string) {
+	for line := range strings.Lines(mountinfo) {
+		if words := strings.Fields(line); len(words) > 4 && words[4] == mountPoint {
+			number = words[2]
+		}
+	}
+	return number
 }
 
 // partitionOf names the device of a partition, as the kernel does: sda2, but mmcblk0p2.

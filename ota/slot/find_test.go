@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -106,4 +107,45 @@ func TestPartition(t *testing.T) {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
+}
+
+// FuzzFwEnv reads a configuration of U-Boot's environment: what is taken is two copies that do not lie in one another.
+func FuzzFwEnv(f *testing.F) {
+	f.Add("# where it is\n/dev/mmcblk0 0x100000 0x4000 0x200\n/dev/mmcblk0 0x140000 0x4000\n")
+	f.Add("/dev/a 0 64\n/dev/b 0 64")
+	f.Add("/dev/a -0x4000 -1\n/dev/a 0x10 0x4000")
+	f.Fuzz(func(t *testing.T, text string) {
+		copies, size, err := parseFwEnv(text)
+		if err != nil {
+			return
+		}
+		a, b := copies[0], copies[1]
+		if a.Offset < 0 || b.Offset < 0 || size <= envHeader || size > maxEnv || a.Path == "" || b.Path == "" {
+			t.Fatalf("%+v of %d bytes", copies, size)
+		}
+		if a.Path == b.Path && a.Offset-b.Offset < int64(size) && b.Offset-a.Offset < int64(size) {
+			t.Errorf("%+v of %d bytes lie in one another", copies, size)
+		}
+	})
+}
+
+// FuzzSystem reads what the kernel says of itself: what comes out is one word of it.
+func FuzzSystem(f *testing.F) {
+	f.Add("quiet sidetone.slot=2 sidetone.slot=3", "22 1 0:21 / / rw - squashfs /dev/loop0 ro\n23 22 179:1 / /boot ro - vfat /dev/mmcblk0p1 ro\n", "/boot")
+	f.Add("sidetone.slot=", "1 2 3:4 / /", "/")
+	f.Fuzz(func(t *testing.T, cmdline, mountinfo, mountPoint string) {
+		if slot := slotOf(cmdline); slot != "" && !slices.Contains(strings.Fields(cmdline), "sidetone.slot="+slot) {
+			t.Errorf("%q is the slot of %q", slot, cmdline)
+		}
+		number := mounted(mountinfo, mountPoint)
+		if number == "" {
+			return
+		}
+		if !slices.ContainsFunc(strings.Split(mountinfo, "\n"), func(line string) bool {
+			words := strings.Fields(line)
+			return len(words) > 4 && words[2] == number && words[4] == mountPoint
+		}) {
+			t.Errorf("%q is mounted on %q: %q", number, mountPoint, mountinfo)
+		}
+	})
 }

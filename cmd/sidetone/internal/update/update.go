@@ -79,7 +79,8 @@ func New(c Config) (*Updater, error) {
 		id = uuid.NewString() // each start is a boot of what is swapped
 	} else if raw, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
 		id = strings.TrimSpace(string(raw))
-		b.version = imageVersion("/etc/os-release", c.Version)
+		release, _ := os.ReadFile("/etc/os-release")
+		b.version = imageVersion(string(release), c.Version)
 	}
 	if b.version, err = version(b.version); err != nil && b.err == nil {
 		b.err = err
@@ -184,9 +185,8 @@ func version(text string) (string, error) {
 }
 
 // imageVersion is IMAGE_VERSION of os-release(5), or that of our program.
-func imageVersion(file, program string) string {
-	b, _ := os.ReadFile(file)
-	for line := range strings.Lines(string(b)) {
+func imageVersion(release, program string) string {
+	for line := range strings.Lines(release) {
 		if v, is := strings.CutPrefix(strings.TrimSpace(line), "IMAGE_VERSION="); is {
 			return cmp.Or(strings.Trim(v, `"'`), program)
 		}

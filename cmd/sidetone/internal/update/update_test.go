@@ -13,6 +13,8 @@ import (
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/ota"
 	"sidetone/provisioning/config"
+
+	"golang.org/x/mod/semver"
 )
 
 func TestVersion(t *testing.T) {
@@ -28,17 +30,25 @@ func TestImageVersion(t *testing.T) {
 	for text, want := range map[string]string{
 		"ID=sidetone\nIMAGE_VERSION=\"1.2.3\"\n": "1.2.3", "IMAGE_VERSION=v2\n": "v2", "ID=debian\n": "v9", "IMAGE_VERSION=\n": "v9",
 	} {
-		path := filepath.Join(t.TempDir(), "os-release")
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if got := imageVersion(path, "v9"); got != want {
+		if got := imageVersion(text, "v9"); got != want {
 			t.Errorf("%q: %s", text, got)
 		}
 	}
-	if got := imageVersion("/nonexistent", "v9"); got != "v9" {
-		t.Error(got)
-	}
+}
+
+// FuzzImageVersion reads an os-release: what comes out is a version that stands there, or that of the program, or is refused.
+func FuzzImageVersion(f *testing.F) {
+	f.Add("ID=sidetone\nIMAGE_VERSION=\"1.2.3\"\n")
+	f.Add("IMAGE_VERSION='v2'\r\nIMAGE_VERSION=3")
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := version(imageVersion(text, "v9.0.0"))
+		if err == nil && got != "v9.0.0" && !strings.Contains(text, strings.TrimPrefix(got, "v")) {
+			t.Errorf("%q in %q", got, text)
+		}
+		if err == nil && !semver.IsValid(got) {
+			t.Errorf("%q is taken for a version", got)
+		}
+	})
 }
 
 // A server that sends devices where nothing is encrypted is not followed, and gets no token there.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -194,23 +193,8 @@ func (w *watch) listen() (stop func(), err error) {
 
 const connectTimeout = 15 * time.Second
 
-// message hears what a device says. What is not understood is somebody else's.
+// message hears what a device says.
 func (w *watch) message(_ mqtt.Client, m mqtt.Message) {
 	device, topic, _ := strings.Cut(strings.TrimPrefix(m.Topic(), "sidetone/v1/"+w.fleet+"/"), "/")
-	switch topic {
-	case "up/status":
-		w.devices.Online(device, string(m.Payload()) == "online")
-	case "up/birth":
-		var b struct {
-			Board string `json:"board"`
-		}
-		if json.Unmarshal(m.Payload(), &b) == nil {
-			w.devices.Board(device, b.Board)
-		}
-	case "up/state/update":
-		var r rollout.Report
-		if json.Unmarshal(m.Payload(), &r) == nil {
-			w.devices.Report(device, r, time.Now())
-		}
-	}
+	w.devices.Hear(device, topic, m.Payload(), time.Now())
 }
