@@ -105,6 +105,15 @@ func (p Phase) busy() bool {
 	return false
 }
 
+// MaxDefer is how long a boot can be put off. A time beyond it was set by a clock that was wrong.
+const MaxDefer = 30 * 24 * time.Hour
+
+// deferred says whether somebody has put the boot off until later than now.
+func (s State) deferred(now time.Time) bool {
+	left := s.Until.Sub(now)
+	return !s.Forced && left > 0 && left <= MaxDefer
+}
+
 // Percent of the image that is in the slot, 0 to 100.
 func (s State) Percent() int {
 	if s.Release.Size == 0 {

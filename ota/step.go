@@ -160,6 +160,11 @@ func (l Limits) boot(s State, in Input) (State, []Action) {
 	case trial:
 		return l.again(s, "the trial boot ended before it was healthy")
 	case s.Phase == RolledBack && in.Running == s.Target && in.Trial: // the way back was not taken
+		if s.Starts >= l.Starts {
+			s.Reason = "slot " + in.Other + " does not boot any more; " + in.Running + " stays, though: " + s.Condemned[s.Release.Version].Reason
+			return s, nil
+		}
+		s.Starts++
 		return s, []Action{Revert}
 	case s.Phase == RolledBack && s.Doubt && in.Running == s.From && in.Other == s.Target:
 		return s, []Action{Watch}
@@ -246,7 +251,7 @@ func (l Limits) ready(s State, in Input) (State, []Action) {
 		s.Phase, s.Reason, s.Until = Idle, in.Reason, time.Time{}
 	case in.Kind == OnFound && in.Release.SHA256 != s.Release.SHA256:
 		return l.checking(s, in)
-	case in.Kind == OnQuiet && !s.Forced && in.Time.Before(s.Until):
+	case in.Kind == OnQuiet && s.deferred(in.Time):
 		return s, []Action{Ask}
 	case in.Kind == OnQuiet:
 		s.Phase, s.Reason, s.BootID, s.Starts = Trying, "", in.BootID, 0
@@ -292,7 +297,7 @@ func (l Limits) again(s State, reason string) (State, []Action) {
 // unhealthy goes back to the old system. The verdict waits for how that fares where the new one was not well.
 func (l Limits) unhealthy(s State, reason string) (State, []Action) {
 	s = l.give(s, RolledBack, reason)
-	s.Doubt = s.Tries < l.Tries
+	s.Doubt, s.Starts = s.Tries < l.Tries, 0
 	return s, []Action{Revert}
 }
 

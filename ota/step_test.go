@@ -89,6 +89,8 @@ func TestStep(t *testing.T) {
 		{"a cut after the commit", Probation, []Input{booted("b", "3", false)}, Committed, nil, ""},
 		{"unhealthy", Probation, kinds(OnUnhealthy), RolledBack, []Action{Revert}, "why"},
 		{"the way back is not taken", Probation, append(kinds(OnUnhealthy), booted("b", "2", true)), RolledBack, []Action{Revert}, "why"},
+		{"there is no way back", Probation, append(kinds(OnUnhealthy), booted("b", "3", true), booted("b", "4", true), booted("b", "5", true), booted("b", "6", true)),
+			RolledBack, nil, "slot a does not boot any more; b stays, though: why"},
 		{"back", Probation, append(kinds(OnUnhealthy), booted("a", "3", false)), RolledBack, []Action{Watch}, "why"},
 		{"back, and well", Probation, append(kinds(OnUnhealthy), booted("a", "3", false), Input{Kind: OnHealthy}), RolledBack, nil, "why"},
 		{"back, and not well either", Probation, append(kinds(OnUnhealthy), booted("a", "3", false), Input{Kind: OnUnhealthy, Reason: "no network"}),
@@ -224,6 +226,9 @@ func TestDeferred(t *testing.T) {
 	}
 	if s, _ := run(s, Input{Kind: OnQuiet, Time: now.Add(time.Hour)}); s.Phase != Trying {
 		t.Errorf("later: %+v", s)
+	}
+	if s, _ := run(s, Input{Kind: OnQuiet, Time: now.AddDate(-50, 0, 0)}); s.Phase != Trying {
+		t.Errorf("by a clock that was wrong: %+v", s)
 	}
 	if s, _ := run(upTo(t, Downloading), kinds(OnForce, OnDone, OnDone, OnDone)...); !s.Forced || s.Phase != Ready {
 		t.Errorf("forced while it was fetched: %+v", s)

@@ -318,7 +318,7 @@ func (u *Updater) ask(ctx context.Context, s State, tell func(Input)) {
 		reason := u.Appliance.Busy()
 		if now := time.Now(); reason == "" && !s.Forced && !u.Window.Open(now) {
 			reason = "outside the maintenance window"
-		} else if reason == "" && !s.Forced && now.Before(s.Until) {
+		} else if reason == "" && s.deferred(now) {
 			reason = "deferred until " + s.Until.Format(time.DateTime)
 		}
 		switch {

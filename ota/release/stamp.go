@@ -222,6 +222,9 @@ func Sign(path string, keys ...ed25519.PrivateKey) (bundle.Envelope, error) {
 	if err := json.Unmarshal(b, &e); err != nil || len(e.Payload) == 0 {
 		return e, fmt.Errorf("%s is no metadata", path)
 	}
+	if len(keys) == 0 {
+		return e, nil
+	}
 	for _, k := range keys {
 		id := bundle.KeyID(k.Public().(ed25519.PublicKey))
 		e.Signatures = slices.DeleteFunc(e.Signatures, func(s bundle.Signature) bool { return s.KeyID == id })

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"sidetone/ota"
 	"sidetone/rtc/call"
 )
 
@@ -183,8 +184,8 @@ var commands = slices.Concat(acts(), []command{
 	}),
 	update(UpdateCheck), update(UpdateForce), update(UpdateCancel),
 	does("update-defer", func(ctx context.Context, d Device, q DeferRequest) error {
-		if q.Seconds < 0 || q.Seconds > maxDefer.Seconds() {
-			return fmt.Errorf("%w: seconds must be from 0 to %.0f", ErrRequest, maxDefer.Seconds())
+		if q.Seconds < 0 || q.Seconds > ota.MaxDefer.Seconds() {
+			return fmt.Errorf("%w: seconds must be from 0 to %.0f", ErrRequest, ota.MaxDefer.Seconds())
 		}
 		return d.Update(ctx, UpdateDefer, time.Now().Add(time.Duration(q.Seconds*float64(time.Second))))
 	}),

@@ -51,6 +51,3 @@ const (
 	UpdateDefer  UpdateAct = "defer"  // no restart before a time
 	UpdateCancel UpdateAct = "cancel" // give it up; on trial, the old system comes back
 )
-
-// maxDefer is how long a restart can be put off.
-const maxDefer = 30 * 24 * time.Hour

@@ -43,7 +43,7 @@ func init() { // not above: the sub-commands use tool
 		{Name: "keygen", Args: "NAME...", About: "make a key: NAME.key to sign with, NAME.pub for others; prints its ID", Run: keygen},
 		{Name: "root", Args: "[--root-key PUB]... [--targets-key PUB]... [--timestamp-key PUB]... [--root-threshold N] [--targets-threshold N] [--timestamp-threshold N] [--expires 1825d] [--key KEY]... [--publish FILE] [--repo D]",
 			About: "say which keys are good from now on; what is not said stays. With too few signatures it is a draft: see sign, and --publish", Run: root},
-		{Name: "sign", Args: "FILE --key KEY...", About: "add signatures to a file of metadata, on a machine that needs nothing else", Run: sign},
+		{Name: "sign", Args: "FILE --key KEY...", About: "add signatures to a file of metadata, on a machine that needs nothing else; without a key, show what is to be signed", Run: sign},
 		{Name: "release", Args: "BOARD VERSION IMAGE --key KEY... [--from IMAGE]... [--minimum VERSION] [--expires 365d] [--valid 7d] [--share PERCENT] [--summary TEXT] [--url URL] [--repo D]",
 			About: "release an image for a board, with deltas from older ones, and stamp it", Run: releaseImage},
 		{Name: "stamp", Args: "--key KEY... [--valid 7d] [--share BOARD=PERCENT]... [--repo D]", About: "sign anew what is current, before the last stamp has expired; a release that is new is offered by --share", Run: stamp},

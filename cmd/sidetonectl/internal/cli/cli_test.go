@@ -324,7 +324,15 @@ func TestTwoSignReleases(t *testing.T) {
 	d.does("stamp --key timestamp.key --share rpi4=5", "v2.0.0, offered to 5 %")
 	d.does("stamp --key timestamp.key", "v2.0.0, offered to 5 %")
 	d.does("verify --board rpi4 --running v0.9.0", "takes v2.0.0")
-	d.fails("sign updates/metadata/2.rpi4.json", "with which key")
+	before, err := os.ReadFile("updates/metadata/2.rpi4.json")
+	d.must(err)
+	if code, out, errOut := d.run("sign updates/metadata/2.rpi4.json"); code != subcommand.Usage || !strings.Contains(out, "release v2.0.0 for rpi4") ||
+		!strings.Contains(errOut, "nothing was signed; say with which key") {
+		t.Errorf("%d %s%s", code, out, errOut)
+	}
+	if after, err := os.ReadFile("updates/metadata/2.rpi4.json"); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("it was changed, %v", err)
+	}
 	d.fails("sign ann.pub --key bob.key", "no metadata")
 }
 

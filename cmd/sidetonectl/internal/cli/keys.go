@@ -102,7 +102,7 @@ func describeRoot(e subcommand.Env, r bundle.Root) {
 	}
 }
 
-// sign shows what it signs: whoever holds a key offline has nothing else to go by.
+// sign shows what it signs: whoever holds a key offline has nothing else to go by. Without a key it only shows it.
 func sign(_ context.Context, e subcommand.Env, args []string) int {
 	set := subcommand.Flags(e, "sidetonectl sign")
 	signers := keyFlag(set)
@@ -110,15 +110,15 @@ func sign(_ context.Context, e subcommand.Env, args []string) int {
 	if !ok {
 		return code
 	}
-	if len(*signers) == 0 {
-		return tool.Fail(e, subcommand.Usage, errors.New("sign: say with which key, by --key"))
-	}
 	signed, err := release.Sign(words[0], *signers...)
 	if err != nil {
 		return tool.Fail(e, subcommand.Failed, err)
 	}
 	if err := describe(e, signed); err != nil {
 		return tool.Fail(e, subcommand.Failed, err)
+	}
+	if len(*signers) == 0 {
+		return tool.Fail(e, subcommand.Usage, errors.New("sign: nothing was signed; say with which key, by --key"))
 	}
 	for _, s := range signed.Signatures {
 		own := slices.ContainsFunc(*signers, func(k ed25519.PrivateKey) bool { return bundle.KeyID(k.Public().(ed25519.PublicKey)) == s.KeyID })

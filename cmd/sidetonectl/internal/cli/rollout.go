@@ -104,13 +104,13 @@ func (w *watch) roll(ctx context.Context, e subcommand.Env, board string, repo r
 			return subcommand.Failed
 		case <-look.C:
 		}
-		if !w.hears.Load() { // what is not heard may be failures
-			said = w.say(e, said, "the broker does not answer; nothing goes on until it does")
-			continue
-		}
 		now := time.Now()
 		if now.Sub(stamped) > valid/2 {
 			err = offer(r.Share)
+		}
+		if err == nil && !w.hears.Load() { // what is not heard may be failures
+			said = w.say(e, said, "the broker does not answer; nothing goes on until it does")
+			continue
 		}
 		before := r.Share
 		d := rollout.Decision{}
