@@ -108,7 +108,7 @@ KILLS ?= 0
 SEED ?= 1
 newer := cmd/e2e/testdata/newer
 test-update: test-deps image-v1.0.0 image-v1.10.0 ## update the firmware of a card in QEMU, well and badly (KILLS=20: and cut the power)
-	$(updateenv) SIDETONE_KILLS=$(KILLS) SIDETONE_SEED=$(SEED) go test -count=1 -v -parallel 4 -timeout 30m -run '^TestUpdate(Image|Factory|Refused|NeverUp|NotWell$(if $(filter-out 0,$(KILLS)),|Kills))$$' ./cmd/e2e
+	$(updateenv) SIDETONE_KILLS=$(KILLS) SIDETONE_SEED=$(SEED) go test -count=1 -v -timeout 30m -run '^TestUpdate(Image|Factory|Refused|NeverUp|NotWell$(if $(filter-out 0,$(KILLS)),|Kills))$$' ./cmd/e2e
 
 build/newer.json: $(shell find $(newer) -name '*.go')
 	@mkdir -p build
