@@ -55,7 +55,7 @@ type State struct {
 	From        string             `json:"from,omitempty"`        // the slot that ran when it began
 	Offset      int64              `json:"offset,omitempty"`      // bytes of the image known to be in the slot
 	Tries       int                `json:"tries,omitempty"`       // trial boots asked for
-	Starts      int                `json:"starts,omitempty"`      // starts of our program in this trial boot
+	Starts      int                `json:"starts,omitempty"`      // starts of our program in this trial boot, then ways back that were not taken
 	BootID      string             `json:"boot_id,omitempty"`     // of the boot that asked for the trial, then of the trial itself
 	Forced      bool               `json:"forced,omitempty"`      // by a person: no window, no waiting, verdicts aside
 	Until       time.Time          `json:"until,omitzero"`        // deferred: not booted before this time

@@ -297,7 +297,7 @@ func (l Limits) again(s State, reason string) (State, []Action) {
 // unhealthy goes back to the old system. The verdict waits for how that fares where the new one was not well.
 func (l Limits) unhealthy(s State, reason string) (State, []Action) {
 	s = l.give(s, RolledBack, reason)
-	s.Doubt, s.Starts = s.Tries < l.Tries, 0
+	s.Doubt = s.Tries < l.Tries
 	return s, []Action{Revert}
 }
 
@@ -334,6 +334,6 @@ func (l Limits) give(s State, end Phase, reason string) State {
 		s.Condemned = map[string]Verdict{}
 	}
 	s.Condemned[s.Release.Version] = Verdict{Serial: s.Release.Serial, Reason: reason}
-	s.Phase, s.Reason, s.Offset, s.Forced, s.Until = end, reason, 0, false, time.Time{}
+	s.Phase, s.Reason, s.Offset, s.Starts, s.Forced, s.Until = end, reason, 0, 0, false, time.Time{}
 	return s
 }

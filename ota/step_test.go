@@ -91,6 +91,7 @@ func TestStep(t *testing.T) {
 		{"the way back is not taken", Probation, append(kinds(OnUnhealthy), booted("b", "2", true)), RolledBack, []Action{Revert}, "why"},
 		{"there is no way back", Probation, append(kinds(OnUnhealthy), booted("b", "3", true), booted("b", "4", true), booted("b", "5", true), booted("b", "6", true)),
 			RolledBack, nil, "slot a does not boot any more; b stays, though: why"},
+		{"a way back after three starts", Probation, []Input{booted("b", "2", true), booted("b", "2", true), cancelled, booted("b", "2", true)}, RolledBack, []Action{Revert}, "cancelled by me"},
 		{"back", Probation, append(kinds(OnUnhealthy), booted("a", "3", false)), RolledBack, []Action{Watch}, "why"},
 		{"back, and well", Probation, append(kinds(OnUnhealthy), booted("a", "3", false), Input{Kind: OnHealthy}), RolledBack, nil, "why"},
 		{"back, and not well either", Probation, append(kinds(OnUnhealthy), booted("a", "3", false), Input{Kind: OnUnhealthy, Reason: "no network"}),

@@ -152,7 +152,7 @@ func (u *Updater) Run(ctx context.Context) error {
 	b, err := u.Store.Load()
 	if err != nil {
 		if trial {
-			u.do(ctx, Revert, State{}, nil)
+			_ = u.revert()
 		}
 		return fmt.Errorf("updates: %w", err)
 	}
@@ -192,8 +192,8 @@ func (u *Updater) Run(ctx context.Context) error {
 	}
 }
 
-// saveAgain is the time between two tries to save the state.
-const saveAgain = time.Minute
+// tryAgain is the time between two tries of what a disk does not take.
+const tryAgain = time.Minute
 
 // step changes the state and has it on the disk. A disk that does not take it is asked again, and until then nothing is done,
 // but for the way back to the system that boots anyway: it needs no note. A trial that cannot be noted for too long ends so.
@@ -208,7 +208,7 @@ func (u *Updater) step(ctx context.Context, in Input) []Action {
 		if slices.Contains(actions, Revert) || state.Phase == Probation && !time.Now().Before(limit) {
 			return []Action{Revert}
 		}
-		for again := time.After(saveAgain); again != nil; {
+		for again := time.After(tryAgain); again != nil; {
 			select {
 			case <-again:
 				again = nil
@@ -302,10 +302,22 @@ func (u *Updater) do(ctx context.Context, a Action, s State, tell func(Input)) {
 	case Commit:
 		tell(outcome(u.Boot.Commit()))
 	case Revert:
-		if err := u.Boot.Revert(); err != nil {
-			u.Log.Error("the old system cannot be booted", "err", err)
+		for u.revert() != nil { // whatever holds it up may pass
+			select {
+			case <-time.After(tryAgain):
+			case <-ctx.Done():
+				return
+			}
 		}
 	}
+}
+
+func (u *Updater) revert() error {
+	err := u.Boot.Revert()
+	if err != nil {
+		u.Log.Error("the old system cannot be booted", "err", err)
+	}
+	return err
 }
 
 // ask looks until the appliance may go away, and tells each new reason why it may not. Then the release has to be offered

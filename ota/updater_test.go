@@ -19,6 +19,7 @@ type device struct {
 	full     error // Save's answer
 	spoilt   error // Load's
 	tried    func()
+	stuck    int // ways back that fail
 	slots    map[string]string
 	chosen   string
 	running  string
@@ -71,7 +72,14 @@ func (d *device) Try() error {
 	d.reboot()
 	return nil
 }
-func (d *device) Revert() error { d.reboot(); return nil }
+func (d *device) Revert() error {
+	if d.stuck > 0 {
+		d.stuck--
+		return errors.New("input/output error")
+	}
+	d.reboot()
+	return nil
+}
 func (d *device) Commit() error { d.chosen, d.trial = d.running, false; return nil }
 func (d *device) Check(context.Context, bool) (*Release, error) {
 	d.mu.Lock()
@@ -191,6 +199,14 @@ func TestUpdater(t *testing.T) {
 		{"no server", func(d *device) { d.news = nil }, nil, "idle checking idle checking idle checking idle checking idle", "no server", "1.0.0"},
 		{"the server goes twice", func(d *device) { d.troubles = 2 }, nil,
 			"idle checking downloading idle checking downloading idle checking downloading verifying writing ready trying probation committed checking idle", "", "2.0.0"},
+		{"a way back that is stuck for a time", func(d *device) { d.sick, d.stuck = "no sound device", 5 }, func(_ context.Context, d *device, _ *Updater) {
+			if d.comes(RolledBack) {
+				time.Sleep(5 * time.Minute)
+				d.mu.Lock()
+				d.sick = ""
+				d.mu.Unlock()
+			}
+		}, "idle checking downloading verifying writing ready trying probation rolled back checking idle", "2.0.0 is not tried again: no sound device", "1.0.0"},
 		{"unhealthy", func(d *device) { d.sick = "no sound device" }, nil,
 			"idle checking downloading verifying writing ready trying probation rolled back checking idle checking idle checking idle", "2.0.0 is not tried again: no sound device", "1.0.0"},
 		{"the network is away", nil, func(_ context.Context, d *device, _ *Updater) {
