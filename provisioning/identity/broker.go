@@ -23,11 +23,11 @@ const brokerTimeout = 15 * time.Second
 type broker struct {
 	url     string
 	keyFile string // "": the client certificate says who we are
-	files   *secretFiles
+	files   *SecretFiles
 	client  *http.Client
 }
 
-func newBroker(line config.Line, roots *x509.CertPool, files *secretFiles, clock *Clock, logger *slog.Logger) (*broker, error) {
+func newBroker(line config.Line, roots *x509.CertPool, files *SecretFiles, clock *Clock, logger *slog.Logger) (*broker, error) {
 	u, err := url.Parse(line.TokenURL)
 	if err != nil || u.Hostname() == "" {
 		return nil, fmt.Errorf("line.token_url must be https://HOST/PATH, not %q", line.TokenURL)
@@ -65,12 +65,12 @@ func newBroker(line config.Line, roots *x509.CertPool, files *secretFiles, clock
 }
 
 // clientCertificate is read for each handshake, so that a renewed one needs no restart.
-func clientCertificate(certFile, keyFile string, files *secretFiles) (*tls.Certificate, error) {
+func clientCertificate(certFile, keyFile string, files *SecretFiles) (*tls.Certificate, error) {
 	cert, err := files.content("client certificate", certFile, "write it there as PEM")
 	if err != nil {
 		return nil, err
 	}
-	key, err := files.secret("client key", keyFile, "write it there as PEM")
+	key, err := files.Content("client key", keyFile, "write it there as PEM")
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (b *broker) issue(ctx context.Context) (grant, error) {
 		return grant{}, fmt.Errorf("token broker: %w", err)
 	}
 	if b.keyFile != "" {
-		key, err := b.files.read("token key file", b.keyFile, "write this device's secret at the token broker there")
+		key, err := b.files.Read("token key file", b.keyFile, "write this device's secret at the token broker there")
 		if err != nil {
 			return grant{}, err
 		}

@@ -18,22 +18,22 @@ const maxSecret = 64 << 10
 // tokenFile is a JWT in a file, which whoever renews it may replace at any time.
 type tokenFile struct {
 	path  string
-	files *secretFiles
+	files *SecretFiles
 }
 
 func (t *tokenFile) issue(context.Context) (grant, error) {
-	token, err := t.files.read("token file", t.path, "write the JWT there or set line.token_url")
+	token, err := t.files.Read("token file", t.path, "write the JWT there or set line.token_url")
 	return grant{Credentials: Credentials{Token: token}, file: t.path}, err
 }
 
 // login is a user whose password stands in a file.
 type login struct {
 	user, path string
-	files      *secretFiles
+	files      *SecretFiles
 }
 
 func (l *login) issue(context.Context) (grant, error) {
-	password, err := l.files.read("password file", l.path, "write the password of line.login there")
+	password, err := l.files.Read("password file", l.path, "write the password of line.login there")
 	return grant{Credentials: Credentials{User: l.user, Password: password}, file: l.path}, err
 }
 
@@ -46,18 +46,23 @@ type unusable struct{ error }
 // Is implements errors.Is.
 func (unusable) Is(target error) bool { return target == ErrUnusable }
 
-// secretFiles reads files that hold one secret.
-type secretFiles struct {
+// SecretFiles reads files that only their owner should be able to read, and warns once of each that every user may.
+type SecretFiles struct {
 	log *slog.Logger
 
 	mu     sync.Mutex
 	warned map[string]bool
 }
 
-// read gives the secret in the file at path without the space around it. what names the file in errors, and todo says
+// NewSecretFiles warns there.
+func NewSecretFiles(log *slog.Logger) *SecretFiles {
+	return &SecretFiles{log: log, warned: map[string]bool{}}
+}
+
+// Read gives the secret in the file at path without the space around it. what names the file in errors, and todo says
 // what to do when it is not there.
-func (s *secretFiles) read(what, path, todo string) (Secret, error) {
-	b, err := s.secret(what, path, todo)
+func (s *SecretFiles) Read(what, path, todo string) (Secret, error) {
+	b, err := s.Content(what, path, todo)
 	if err != nil {
 		return Secret{}, err
 	}
@@ -71,8 +76,8 @@ func (s *secretFiles) read(what, path, todo string) (Secret, error) {
 	return NewSecret(text), nil
 }
 
-// secret gives the whole of a file that only its owner should be able to read.
-func (s *secretFiles) secret(what, path, todo string) ([]byte, error) {
+// Content gives the whole of a file.
+func (s *SecretFiles) Content(what, path, todo string) ([]byte, error) {
 	b, err := s.content(what, path, todo)
 	if info, err := os.Stat(path); err == nil {
 		s.warnOfMode(what, path, info.Mode())
@@ -80,7 +85,7 @@ func (s *secretFiles) secret(what, path, todo string) ([]byte, error) {
 	return b, err
 }
 
-func (s *secretFiles) content(what, path, todo string) ([]byte, error) {
+func (s *SecretFiles) content(what, path, todo string) ([]byte, error) {
 	f, err := os.Open(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -102,7 +107,7 @@ func (s *secretFiles) content(what, path, todo string) ([]byte, error) {
 }
 
 // warnOfMode says once that others may read a secret.
-func (s *secretFiles) warnOfMode(what, path string, mode fs.FileMode) {
+func (s *SecretFiles) warnOfMode(what, path string, mode fs.FileMode) {
 	if mode.Perm()&0o007 == 0 {
 		return
 	}

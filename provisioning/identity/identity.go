@@ -79,7 +79,7 @@ func newKeeper(cfg Config) (*keeper, error) {
 		cfg.Clock = NewClock(time.Time{})
 	}
 	line, log := cfg.Line, cfg.Logger.With("part", "identity")
-	files := &secretFiles{log: log, warned: map[string]bool{}}
+	files := NewSecretFiles(log)
 	k := &keeper{
 		clock: cfg.Clock, warn: cfg.Warn, log: log,
 		refreshed: make(chan struct{}, 1), wake: make(chan struct{}, 1),

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,6 +51,7 @@ type Appliance struct {
 	started time.Time
 
 	clock    *identity.Clock // for all that verifies certificates
+	secrets  *identity.SecretFiles
 	identity identity.Source // nil: the line logs in to an assistant, without credentials
 	line     *verto.Client
 	servers  []media.ICEServer // from the config; nil: it has none to say
@@ -110,6 +109,7 @@ func New(opt Options) (*Appliance, error) {
 		opt.GPIO = gpio.Kernel{}
 	}
 	a.gpio = gpio.NewHost(opt.GPIO)
+	a.secrets = identity.NewSecretFiles(a.log)
 	var err error
 	lineRoots, err := config.Roots(cfg.Line.CAFile)
 	if err != nil {
@@ -129,7 +129,7 @@ func New(opt Options) (*Appliance, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ice.%w", err)
 	}
-	if a.servers, err = configuredServers(cfg.ICE.Servers); err != nil {
+	if a.servers, err = configuredServers(a.secrets, cfg.ICE.Servers); err != nil {
 		return nil, err
 	}
 	a.engine, err = media.NewEngine(media.Config{
@@ -334,7 +334,7 @@ func (p *part) stop() {
 }
 
 // configuredServers reads the passwords of the configured ICE servers from their files. Nil stays nil.
-func configuredServers(in []config.ICEServer) ([]media.ICEServer, error) {
+func configuredServers(files *identity.SecretFiles, in []config.ICEServer) ([]media.ICEServer, error) {
 	if in == nil {
 		return nil, nil
 	}
@@ -342,11 +342,11 @@ func configuredServers(in []config.ICEServer) ([]media.ICEServer, error) {
 	for i, s := range in {
 		m := media.ICEServer{URLs: s.URLs, Username: s.Username}
 		if s.CredentialFile != "" {
-			b, err := os.ReadFile(s.CredentialFile)
+			secret, err := files.Read(fmt.Sprintf("ice.servers[%d].credential_file", i), s.CredentialFile, "write this user's password there")
 			if err != nil {
-				return nil, fmt.Errorf("ice.servers[%d].credential_file: %w", i, err)
+				return nil, err
 			}
-			m.Credential = strings.TrimSpace(string(b))
+			m.Credential = secret.Reveal()
 		}
 		out = append(out, m)
 	}
@@ -368,21 +368,18 @@ func (a *Appliance) newFleet() (*fleet.Agent, error) {
 	}
 	return fleet.New(fleet.Config{
 		URL: m.URL, Fleet: a.cfg.Device.Fleet, Device: a.cfg.Device.Name, ClientID: clientID,
-		Username: m.Username, Password: passwordFrom(m.PasswordFile), RootCAs: pool, Now: a.clock.Now,
+		Username: m.Username, Password: a.password(m.PasswordFile), RootCAs: pool, Now: a.clock.Now,
 		Will: !a.opt.Solo, Dir: a.cfg.Device.StateDir, Logger: a.log,
 	})
 }
 
-// passwordFrom reads a password from its file each time it is asked for, so that a new one needs no restart.
-func passwordFrom(file string) func() (string, error) {
-	if file == "" {
-		return func() (string, error) { return "", nil }
-	}
+// password reads that for the broker from its file each time it is asked for, so that a new one needs no restart.
+func (a *Appliance) password(file string) func() (string, error) {
 	return func() (string, error) {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return "", fmt.Errorf("mqtt.password_file: %w", err)
+		if file == "" {
+			return "", nil
 		}
-		return strings.TrimSpace(string(b)), nil
+		secret, err := a.secrets.Read("mqtt.password_file", file, "write the password of mqtt.username there")
+		return secret.Reveal(), err
 	}
 }

@@ -71,9 +71,9 @@ func (a *Appliance) newDoor() error {
 		d.config.Relays = append(d.config.Relays, door.Relay{Name: r.Name, Pulse: pulse, Delay: delay, MaxOn: maxOn})
 	}
 	for i, k := range c.Codes {
-		text, err := os.ReadFile(k.CodeFile)
+		text, err := a.secrets.Content(fmt.Sprintf("door.codes[%d].code_file", i), k.CodeFile, "`sidetone door hash` makes what belongs there")
 		if err != nil {
-			return fmt.Errorf("door.codes[%d].code_file: %w", i, err)
+			return err
 		}
 		secret, err := door.ParseSecret(string(text))
 		if err != nil {

@@ -51,7 +51,7 @@ func newLock(t *testing.T, dir string) (*Appliance, *noted, <-chan control.Event
 	cfg.Door.ExitLine, cfg.Door.ContactLine, cfg.Door.TamperLine, cfg.Door.CodeLine = "!EXIT", "CONTACT", "TAMPER", "!CODE"
 	log := slog.New(slog.DiscardHandler)
 	a := &Appliance{
-		cfg: cfg, clock: identity.NewClock(time.Time{}), log: log, opt: Options{Logger: log},
+		cfg: cfg, clock: identity.NewClock(time.Time{}), secrets: identity.NewSecretFiles(log), log: log, opt: Options{Logger: log},
 		requests: make(chan func()), ended: make(chan struct{}), view: view{calls: map[string]call.Info{}, samples: map[string]int{}},
 	}
 	if err := a.newDoor(); err != nil {

@@ -42,7 +42,7 @@ func TestICEServers(t *testing.T) {
 		{"of another platform", nil, nil, "wss://rtc.nottelnyx.com", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			servers, err := configuredServers(c.config)
+			servers, err := configuredServers(identity.NewSecretFiles(slog.New(slog.DiscardHandler)), c.config)
 			if err != nil {
 				t.Fatal(err)
 			}

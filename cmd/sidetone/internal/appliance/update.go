@@ -30,7 +30,7 @@ func (a *Appliance) newUpdates() (err error) {
 	a.updates, err = update.New(update.Config{
 		Update: a.cfg.Update, Board: a.cfg.Board.Profile, Device: a.cfg.Device.Name, Version: a.opt.Version,
 		StateDir: a.cfg.Device.StateDir, Now: a.clock.Now, Log: a.opt.Logger.With("part", "update"),
-		Appliance: t, Before: t.note, Tell: a.tellUpdate, Restart: a.restart,
+		Secrets: a.secrets, Appliance: t, Before: t.note, Tell: a.tellUpdate, Restart: a.restart,
 	})
 	return err
 }

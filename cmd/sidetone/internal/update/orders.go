@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
-	"strings"
 
 	"sidetone/ota/disk"
 	"sidetone/ota/hawkbit"
@@ -30,21 +28,11 @@ func newOrders(u config.Update, c Config, client *http.Client) (*hawkbit.Agent, 
 	}
 	a := hawkbit.New(nil, &hawkbit.Client{
 		URL: base, Tenant: h.Tenant, Controller: cmp.Or(h.Controller, c.Device), Auth: auth, HTTP: client,
-		Token: func() (string, error) { return secret("update.hawkbit.token_file", h.TokenFile) },
+		Token: func() (string, error) {
+			token, err := c.Secrets.Read("update.hawkbit.token_file", h.TokenFile, "write the target's token there, or the gateway's")
+			return token.Reveal(), err
+		},
 	}, disk.Record{Path: filepath.Join(c.StateDir, "update", "hawkbit.json")})
 	a.Log = c.Log.With("part", "hawkbit")
 	return a, nil
-}
-
-// secret reads a file that nobody else may read.
-func secret(key, path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", key, err)
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return "", fmt.Errorf("%s: others can read %s (mode %04o): chmod 600 it", key, path, mode)
-	}
-	b, err := os.ReadFile(path)
-	return strings.TrimSpace(string(b)), err
 }

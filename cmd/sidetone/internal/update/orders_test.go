@@ -1,6 +1,7 @@
 package update
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"sidetone/cmd/sidetone/internal/control"
 	"sidetone/ota"
 	"sidetone/provisioning/config"
+	"sidetone/provisioning/identity"
 )
 
 // A device whose config names a hawkBit logs in there with its token, and says what it is.
@@ -40,14 +42,16 @@ func TestHawkBitOfTheConfig(t *testing.T) {
 	}
 	u := config.Default().Update
 	u.URL, u.HawkBit = server.URL, config.HawkBit{URL: server.URL, Tenant: "T", TokenFile: token, Gateway: true}
-	c := Config{Update: u, Board: "sim", Device: "door1", Version: "v1.0.0", StateDir: t.TempDir(), Now: time.Now,
+	var said bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&said, nil))
+	c := Config{Secrets: identity.NewSecretFiles(log), Update: u, Board: "sim", Device: "door1", Version: "v1.0.0", StateDir: t.TempDir(), Now: time.Now,
 		Log: slog.New(slog.DiscardHandler), Tell: func(control.Update) {}}
 	a, err := newOrders(u, c, server.Client())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Client.Token(); err == nil || !strings.Contains(err.Error(), "chmod 600") {
-		t.Errorf("a token that others can read: %v", err)
+	if got, err := a.Client.Token(); err != nil || got != "secret" || !strings.Contains(said.String(), "every user of this machine may read") || strings.Contains(said.String(), "secret\n") {
+		t.Errorf("a token that others can read: %v; %s", err, &said)
 	}
 	if err := os.Chmod(token, 0o600); err != nil {
 		t.Fatal(err)

@@ -24,6 +24,7 @@ import (
 	"sidetone/ota/install"
 	"sidetone/ota/slot"
 	"sidetone/provisioning/config"
+	"sidetone/provisioning/identity"
 
 	"github.com/google/uuid"
 	"golang.org/x/mod/semver"
@@ -33,10 +34,11 @@ import (
 // Config says what is updated, from where, and who is told.
 type Config struct {
 	Update   config.Update
-	Board    string           // whose releases, where Update does not say
-	Device   string           // its name in the fleet
-	Version  string           // of this program
-	StateDir string           // device.state_dir
+	Board    string // whose releases, where Update does not say
+	Device   string // its name in the fleet
+	Version  string // of this program
+	StateDir string // device.state_dir
+	Secrets  *identity.SecretFiles
 	Now      func() time.Time // for certificates and metadata: may be early, never late
 	// Restart ends this program in order; then the system boots with an argument for its firmware, or, where the program
 	// alone is swapped, it is started again.
