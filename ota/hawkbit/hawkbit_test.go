@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -179,23 +180,23 @@ func (d *device) is(t *testing.T, chosen string, written bool) {
 // note is a file of the agent's.
 type note struct {
 	b    []byte
-	full bool
+	full atomic.Bool
 }
 
 func (n *note) Load() ([]byte, error) { return n.b, nil }
 func (n *note) Save(b []byte) error {
-	if n.full {
+	if n.full.Load() {
 		return errors.New("no space")
 	}
 	n.b = b
 	return nil
 }
 
-func (d *device) Load() ([]byte, error)   { return d.disk, nil }
-func (d *device) Save(b []byte) error     { d.disk = b; return nil }
-func (d *device) Busy() (why string)      { d.with(func() { why = d.busy }); return why }
-func (d *device) Unhealthy() (why string) { d.with(func() { why = d.sick }); return why }
-func (d *device) other() string           { return map[string]string{"a": "b", "b": "a"}[d.running] }
+func (d *device) Load() (b []byte, _ error) { d.with(func() { b = d.disk }); return b, nil }
+func (d *device) Save(b []byte) error       { d.with(func() { d.disk = b }); return nil }
+func (d *device) Busy() (why string)        { d.with(func() { why = d.busy }); return why }
+func (d *device) Unhealthy() (why string)   { d.with(func() { why = d.sick }); return why }
+func (d *device) other() string             { return map[string]string{"a": "b", "b": "a"}[d.running] }
 func (d *device) Running() (running, other string, trial bool, err error) {
 	d.with(func() { running, other, trial = d.running, d.other(), d.running != d.chosen })
 	return running, other, trial, nil
@@ -479,7 +480,8 @@ func TestCancelAfterRestart(t *testing.T) {
 		for _, full := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
 				s, d := alive(t, ota.Config{})
-				d.with(func() { d.busy, d.note.full = "a call", full })
+				d.note.full.Store(full)
+				d.with(func() { d.busy = "a call" })
 				s.orders("v2.0.0", "attempt")
 				s.reach(at)
 				d.restarts(s, func() { s.cancel = 99 })
