@@ -39,6 +39,18 @@ echo 'root:x:0:0:root:/data:/bin/false' >"$system/etc/passwd"
 echo 'root:*:0:0:99999:7:::' >"$system/etc/shadow"
 echo 'root:x:0:' >"$system/etc/group"
 cp -R "$common"/overlay/. "$system/"
+# That of the network is a module of the system, as all drivers of a Raspberry Pi are that no slot needs to boot.
+network=$(find "$fetched/modules" -name virtio_net.ko)
+modules=$system/lib/modules/$(grep -aom1 'vermagic=[^ ]*' "$network" | cut -d= -f2)
+mkdir -p "$modules"
+find "$fetched/modules" '(' -name failover.ko -o -name net_failover.ko -o -name virtio_net.ko ')' -exec cp -t "$modules" {} +
+cat >"$modules/modules.dep" <<'END'
+failover.ko:
+net_failover.ko: failover.ko
+virtio_net.ko: net_failover.ko failover.ko
+END
+echo 'alias virtio:d00000001v* virtio_net' >"$modules/modules.alias"
+echo '$MODALIAS=.* root:root 660 @modprobe "$MODALIAS"' >"$system/etc/mdev.conf"
 [ -z "$overlay" ] || cp -R --remove-destination "$overlay"/. "$system/"
 chmod -R u=rwX,go=rX "$system"
 
