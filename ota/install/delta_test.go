@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-
 	"sidetone/ota/delta"
 	"sidetone/ota/slot"
 )
