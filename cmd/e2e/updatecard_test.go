@@ -442,6 +442,9 @@ func (u *updated) rollsBack(version string, overlay map[string]string) {
 	if tried == 0 {
 		u.t.Error("it was never tried")
 	}
+	if strings.Contains(s.Reason, "released as") { // all are of newVersion; that is not what is to be found here
+		u.t.Errorf("it came back for its name alone: %s", s.Reason)
+	}
 	u.t.Logf("%d trials; %s", tried, s.Reason)
 }
 

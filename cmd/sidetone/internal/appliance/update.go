@@ -18,6 +18,8 @@ import (
 	"sidetone/provisioning/config"
 	"sidetone/rtc/call"
 	"sidetone/rtc/verto"
+
+	"golang.org/x/mod/semver"
 )
 
 // newUpdates makes what keeps the firmware new, if the config names a repository. A single call beside the device leaves it
@@ -211,6 +213,10 @@ func (t *trial) Unhealthy() string {
 	why := ""
 	for _, text := range faults {
 		why = max(why, text) // one, and the same each time
+	}
+	u := t.a.updateState()
+	if why == "" && u != nil && u.Phase == string(ota.Probation) && semver.Compare(u.InstalledVersion, u.LatestVersion) != 0 {
+		why = fmt.Sprintf("it says that it is %s, and was released as %s: it would be offered again and again", u.InstalledVersion, u.LatestVersion)
 	}
 	return why
 }

@@ -139,12 +139,18 @@ func program(version string) []byte {
 // publish signs a version, with deltas from others, and says that it is current.
 func (d *updatable) publish(version string, from ...string) {
 	d.t.Helper()
+	d.publishAs(version, version, from...)
+}
+
+// publishAs gives it another name than its own.
+func (d *updatable) publishAs(version, own string, from ...string) {
+	d.t.Helper()
 	file := func(version string) string {
 		path := filepath.Join(d.t.TempDir(), "image")
 		d.must(os.WriteFile(path, program(version), 0o644))
 		return path
 	}
-	path := file(version)
+	path := file(own)
 	for i := range from {
 		from[i] = file(from[i])
 	}
@@ -382,6 +388,16 @@ func TestUpdate(t *testing.T) {
 			if i := slices.IndexFunc(d.told, func(e control.Event) bool { return e.Name == "rolled back" }); i < 0 || d.told[i].Message != "button bell does not open" {
 				d.t.Errorf("told %q", d.phases())
 			}
+			d.has("v1.0.0", "v1.1.0", "v1.0.0")
+		},
+		"one that was released as another goes back": func(d *updatable) {
+			d.publishAs("v1.2.0", "v1.1.0")
+			d.run()
+			u := d.comes("idle", func(u control.Update) bool { return u.InstalledVersion == "v1.0.0" && u.NotAgain && idle(u) })
+			if !strings.Contains(u.Reason, "it says that it is v1.1.0, and was released as v1.2.0") {
+				d.t.Errorf("%+v", u)
+			}
+			d.quit()
 			d.has("v1.0.0", "v1.1.0", "v1.0.0")
 		},
 		"a platform that is away is no fault of it": func(d *updatable) {
