@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -48,7 +49,8 @@ func current(dir, installed string, asIs bool) (string, error) {
 	b := slot.Binary{Dir: dir, Program: slot.Program}
 	noted, err := os.ReadFile(filepath.Join(dir, "installed"))
 	_, has := b.Status()
-	if asIs && err == nil && string(noted) == Version && !errors.Is(has, slot.ErrNoCurrent) {
+	other := errors.Is(err, fs.ErrNotExist) || err == nil && string(noted) != Version // a note that cannot be read says nothing
+	if asIs && !other && !errors.Is(has, slot.ErrNoCurrent) {
 		return b.Guard()
 	}
 	if err := seed(dir, installed); err != nil {

@@ -72,6 +72,13 @@ func TestStart(t *testing.T) {
 	}{
 		{"all is well", nil, "run a in a, run a in a"},
 		{"the first start", func(v versions) error { return os.RemoveAll(v.dir) }, "installed in a"},
+		{"somebody has installed another", func(v versions) error {
+			return os.WriteFile(filepath.Join(v.dir, "installed"), []byte("v0"), 0o644)
+		}, "installed in b, installed in b"},
+		{"nobody can read what was installed", func(v versions) error {
+			note := filepath.Join(v.dir, "installed")
+			return errors.Join(os.Remove(note), os.Mkdir(note, 0o700))
+		}, "run a in a"},
 		{"a trial", func(v versions) error { return v.try() }, "run b in b, run b in b, run b in b, run a in a"},
 		{"a trial that is no program", func(v versions) error { v.put("b", "\x00"); return v.try() }, "run a in a"},
 		{"a trial whose starts cannot be counted", func(v versions) error {
