@@ -1,6 +1,7 @@
 package slot
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -74,6 +75,35 @@ func TestBinary(t *testing.T) {
 	}
 	if s, err := c.Status(); err != nil || s != (Status{Running: "b", Other: "a"}) {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// What an older, longer program leaves behind is cut off, and what runs is not touched.
+func TestBinaryWriter(t *testing.T) {
+	c, _ := newBinary(t)
+	program, sum := image(Head + 500)
+	other := filepath.Join(c.Dir, "b", c.Program)
+	if err := os.WriteFile(other, make([]byte, 2*Head), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dev, err := c.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := NewWriter(dev, int64(len(program)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(w.Begin(), second(w.WriteAt(program, 0)), w.Sync(), w.Finish(t.Context(), program[:Head], sum), dev.Close())
+	if b, _ := os.ReadFile(other); err != nil || !bytes.Equal(b, program) {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	dev, err = c.OpenRunning()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b := make([]byte, 1); errors.Join(second(dev.ReadAt(b, 0)), dev.Close()) != nil || string(b) != "a" {
+		t.Errorf("what runs begins with %q", b)
 	}
 }
 
