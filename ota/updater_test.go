@@ -319,7 +319,7 @@ func TestUpdaterFullDisk(t *testing.T) {
 		then func(*device) // when the trial is asked for
 		fill Phase
 	}{
-		{"full from the start of the trial", "", func(d *device) { d.full = full }, ""},
+		{"full from the start of the trial", "", func(d *device) { d.fill(full) }, ""},
 		{"full before it is unhealthy", "no sound device", nil, Probation},
 		{"spoilt", "", func(d *device) { d.spoilt = errors.New("input/output error") }, ""},
 	} {
