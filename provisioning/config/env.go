@@ -1,7 +1,9 @@
 package config
 
 import (
+	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -35,6 +37,9 @@ func (l *loader) override(environ []string, dir string) {
 	})
 	for _, entry := range environ {
 		name, text, _ := strings.Cut(entry, "=")
+		if slices.Contains(proxies, name) && !isProxy(text) {
+			l.add(Problem{Variable: name, Message: "that is no proxy; want http://USER:PASSWORD@HOST:PORT, with a % in the password as %25"})
+		}
 		if !strings.HasPrefix(name, envPrefix) {
 			continue
 		}
@@ -58,6 +63,19 @@ func (l *loader) override(environ []string, dir string) {
 		}
 		l.add(Problem{Variable: name, Message: message})
 	}
+}
+
+// proxies are the variables that net/http asks for a proxy. One that it cannot read it shows in its errors, with the
+// password: they would go to the log and to the fleet.
+var proxies = []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"}
+
+// isProxy tells whether net/http can read a proxy's address, which may lack the scheme.
+func isProxy(text string) bool {
+	_, err := url.Parse(text)
+	if err != nil {
+		_, err = url.Parse("http://" + text)
+	}
+	return err == nil
 }
 
 // within gives the list that the variable tries to reach into, or "".

@@ -65,10 +65,13 @@ func TestProblemsOfTheEnvironmentNameTheVariable(t *testing.T) {
 		"SIDETONE_AUDIO_COMPLEXITY":  "high",
 		"SIDETONE_BUTTONS_0_NAME":    "x",
 		"SIDETONE_ICE_SERVERS":       "x",
+		"HTTPS_PROXY":                "http://user:100%secret@proxy:8080",
+		"http_proxy":                 "proxy:8080",
 	} {
 		t.Setenv(name, value)
 	}
 	want := []string{
+		`HTTPS_PROXY: that is no proxy; want http://USER:PASSWORD@HOST:PORT, with a % in the password as %25`,
 		`SIDETONE_AUDIO_BITRATE: audio.bitrate must be from 6000 to 510000 bit/s, not 1`,
 		`SIDETONE_AUDIO_COMPLEXITY: audio.complexity: "high" is not a whole number`,
 		`SIDETONE_BUTTONS_0_NAME: unknown variable; buttons is a list, which only the file can hold`,
