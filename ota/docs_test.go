@@ -83,7 +83,7 @@ var work = map[Phase]string{
 // picture draws the phases in the order of an update that goes well, what leads on, and beside each where else it may go.
 func picture(found map[change][]string) string {
 	const (
-		row, left, box, exits = 66, 30, 250, 350
+		row, left, box, exits = 84, 30, 250, 350
 		width                 = 900
 	)
 	height := len(phases)*row + 20

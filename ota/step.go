@@ -110,7 +110,7 @@ func (l Limits) step(s State, in Input) (State, []Action) {
 	case Idle, Committed, RolledBack, Failed:
 		switch {
 		case s.Doubt: // a check waits for its end
-			return judge(s, in)
+			return l.judge(s, in)
 		case in.Kind == OnCheck:
 			s.Phase, s.Forced = Checking, false
 			return s, []Action{Check}
@@ -130,8 +130,8 @@ func (l Limits) step(s State, in Input) (State, []Action) {
 	case Ready, Waiting:
 		return l.ready(s, in)
 	case Trying:
-		if in.Kind == OnTrouble { // it could not be armed, or the boot did not come
-			return l.again(s, in.Reason)
+		if in.Kind == OnTrouble { // it could not be armed: no trial, and the next check goes on from here
+			s.Phase, s.Reason, s.Tries = Idle, in.Reason, max(0, s.Tries-1)
 		}
 	case Probation:
 		return l.probation(s, in)
@@ -297,17 +297,17 @@ func (l Limits) again(s State, reason string) (State, []Action) {
 // unhealthy goes back to the old system. The verdict waits for how that fares where the new one was not well.
 func (l Limits) unhealthy(s State, reason string) (State, []Action) {
 	s = l.give(s, RolledBack, reason)
-	s.Doubt = s.Tries < l.Tries
+	s.Doubt = true
 	return s, []Action{Revert}
 }
 
 // judge hears of the old system's health. If it is not well either, as when the network is away for everybody, that was no
 // fault of the release: it is in its slot still, and has another trial when the old system is well again.
-func judge(s State, in Input) (State, []Action) {
-	switch in.Kind {
-	case OnHealthy:
+func (l Limits) judge(s State, in Input) (State, []Action) {
+	switch {
+	case in.Kind == OnHealthy, in.Kind == OnUnhealthy && s.Tries >= l.Tries:
 		s.Doubt = false
-	case OnUnhealthy:
+	case in.Kind == OnUnhealthy:
 		s.Phase, s.Doubt, s.Reason = Waiting, false, s.Reason+"; no fault of it, the old system is not well either: "+in.Reason
 		s.Condemned = maps.Clone(s.Condemned)
 		delete(s.Condemned, s.Release.Version)

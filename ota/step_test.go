@@ -83,7 +83,7 @@ func TestStep(t *testing.T) {
 		{"a cut ate the trial", Trying, []Input{booted("a", "2", false)}, Waiting, []Action{Ask}, "the trial boot ended before it was healthy"},
 		{"an image that panics", Trying, []Input{booted("a", "2", false), {Kind: OnQuiet}, booted("a", "3", false), {Kind: OnQuiet}, booted("a", "4", false)},
 			RolledBack, nil, "the trial boot ended before it was healthy"},
-		{"it cannot be armed", Trying, kinds(OnTrouble), Waiting, []Action{Ask}, "why"},
+		{"it cannot be armed", Trying, kinds(OnTrouble), Idle, nil, "why"},
 		{"healthy", Probation, kinds(OnHealthy), Probation, []Action{Commit}, ""},
 		{"committed", Probation, kinds(OnHealthy, OnDone), Committed, nil, ""},
 		{"a cut after the commit", Probation, []Input{booted("b", "3", false)}, Committed, nil, ""},
