@@ -49,8 +49,11 @@ firmware = $(lean) -X $(said).Version=$(VERSION) -X $(said).Commit=$(COMMIT) -X 
 static := -linkmode external -extldflags '-static -Wl,--fatal-warnings,--gc-sections,-z,max-page-size=16384'
 # For a device only what runs for each sample or byte, and the runtime, is inlined: in all else inlining adds 1 MB of code
 # and of its tables, and a call takes the same CPU with and without it.
-hot := runtime/... internal/runtime/... internal/bytealg internal/byteorder internal/chacha8rand internal/sync math/... sync/... \
-  cmp slices encoding/binary unicode/utf8 crypto/internal/... crypto/aes crypto/cipher golang.org/x/crypto/... \
+hot := runtime/... internal/runtime/... internal/bytealg internal/byteorder internal/chacha8rand internal/sync sync/... \
+  math math/bits math/rand/... cmp slices encoding/binary unicode/utf8 crypto/aes crypto/cipher \
+  $(addprefix crypto/internal/fips140/,aes/... alias bigmod edwards25519/... nistec/... sha256 sha512 subtle) \
+  crypto/internal/fips140deps/... crypto/internal/constanttime \
+  golang.org/x/crypto/chacha20/... golang.org/x/crypto/chacha20poly1305/... golang.org/x/crypto/internal/... \
   gonum.org/v1/gonum/... sidetone/audio/... github.com/pion/rtp github.com/pion/srtp/v3 github.com/pion/transport/v4/... \
   github.com/hraban/opus github.com/gen2brain/malgo
 inline := -gcflags=all=-l $(hot:%=-gcflags=%=)
