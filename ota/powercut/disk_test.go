@@ -40,12 +40,24 @@ type machine struct {
 	life   int              // power-ons: a file that was opened before is of no use
 	ops    int
 	cutAt  int                // of ops: then the power goes
+	aimed  bool               // or in the next operation that changes what boots, if that comes first
 	off    context.CancelFunc // of what runs; nil while the power is gone
 	cuts   int
 	at     map[string]int // cuts by what was under way
 	turns  map[string]int // operations by path
 	skip   func(op, path string) bool
 	rotten int // so many flushes of a slot spoil a bit, and say nothing
+}
+
+// changesBoot tells operations on what a loader, or the service manager, goes by.
+func changesBoot(op, path string) bool {
+	switch path {
+	case autoboot, envAt:
+		return op == "write" || op == "sync"
+	case slotsAt + "/current":
+		return op == "rename"
+	}
+	return false
 }
 
 // nothing is skipped of what is to be flushed.
@@ -104,7 +116,11 @@ func (m *machine) turn(op, path string) (cut bool, err error) {
 		return false, errPower
 	}
 	m.ops++
+	if m.aimed && changesBoot(op, path) {
+		m.cutAt = m.ops
+	}
 	if m.ops == m.cutAt {
+		m.aimed = false
 		m.cuts++
 		m.at[op+" "+path]++
 		return true, nil

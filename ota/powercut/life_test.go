@@ -179,11 +179,15 @@ func (l *life) verdicts() {
 	}
 }
 
-// nextCut sets when the power goes next: soon after it came back, or some time in what follows.
+// nextCut sets when the power goes next: soon after it came back, or some time in what follows, one in ten at the latest when
+// what boots is changed.
 func (l *life) nextCut() {
 	l.cutAt = -1
 	if l.left > 0 {
 		l.cutAt = l.ops + 1 + l.rand.IntN([]int{20, 80, 300}[l.rand.IntN(3)])
+		if l.aimed = l.rand.IntN(10) == 0; l.aimed {
+			l.cutAt = l.ops + 1000
+		}
 	}
 }
 
