@@ -127,6 +127,13 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// with looks at the server, or changes it.
+func (s *server) with(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	do()
+}
+
 // orders a version, as the next action.
 func (s *server) orders(version, update string) {
 	s.mu.Lock()
@@ -366,9 +373,7 @@ func TestCancel(t *testing.T) {
 		if got := s.reach("waiting"); !strings.Contains(got, "proceeding none: waiting, a call") {
 			t.Fatalf("%q", got)
 		}
-		s.mu.Lock()
-		s.cancel = 99
-		s.mu.Unlock()
+		s.with(func() { s.cancel = 99 })
 		if got := s.reach("cancel"); !strings.Contains(got, "cancel closed success: cancelled") {
 			t.Errorf("%q", got)
 		}
@@ -388,9 +393,7 @@ func TestMaintenanceWindow(t *testing.T) {
 		s.orders("v2.0.0", "skip")
 		time.Sleep(3 * time.Hour)
 		d.is(t, "a", true)
-		s.mu.Lock()
-		s.update = "attempt"
-		s.mu.Unlock()
+		s.with(func() { s.update = "attempt" })
 		if got := s.reach("closed"); !strings.HasSuffix(got, "closed success: v2.0.0 runs") {
 			t.Errorf("%q", got)
 		}
@@ -412,9 +415,7 @@ func TestForced(t *testing.T) {
 			t.Fatalf("%q", got)
 		}
 		d.is(t, "a", true)
-		s.mu.Lock()
-		s.update = "forced"
-		s.mu.Unlock()
+		s.with(func() { s.update = "forced" })
 		if got := s.reach("closed"); !strings.HasSuffix(got, "closed success: v2.0.0 runs") || time.Since(now) > 19*time.Hour {
 			t.Errorf("%q after %s", got, time.Since(now))
 		}
@@ -427,14 +428,10 @@ func TestServerAway(t *testing.T) {
 		s, d := alive(t, ota.Config{})
 		s.orders("v2.0.0", "attempt")
 		s.reach("downloading")
-		s.mu.Lock()
-		s.down = true
-		s.mu.Unlock()
+		s.with(func() { s.down = true })
 		time.Sleep(12 * time.Hour)
 		d.is(t, "b", true)
-		s.mu.Lock()
-		s.down = false
-		s.mu.Unlock()
+		s.with(func() { s.down = false })
 		if got := s.reach("closed"); got != "closed success: v2.0.0 runs" {
 			t.Errorf("%q", got)
 		}

@@ -89,9 +89,7 @@ func TestCancelTooLate(t *testing.T) {
 
 		s.orders("v2.0.0", "attempt")
 		s.reach("probation")
-		s.mu.Lock()
-		s.cancel = 100
-		s.mu.Unlock()
+		s.with(func() { s.cancel = 100 })
 		if got := s.reach("closed"); !strings.Contains(got, "cancel rejected none: it is being tried already") || !strings.HasSuffix(got, "closed success: v2.0.0 runs") {
 			t.Errorf("on trial: %q", got)
 		}
@@ -101,14 +99,10 @@ func TestCancelTooLate(t *testing.T) {
 		s, d := alive(t, ota.Config{})
 		s.orders("v2.0.0", "attempt")
 		s.reach("downloading")
-		s.mu.Lock()
-		s.down = true
-		s.mu.Unlock()
+		s.with(func() { s.down = true })
 		time.Sleep(12 * time.Hour)
 		d.is(t, "b", true)
-		s.mu.Lock()
-		s.down, s.cancel = false, 99
-		s.mu.Unlock()
+		s.with(func() { s.down, s.cancel = false, 99 })
 		if got := s.reach("closed"); got != "cancel rejected none: v2.0.0 runs already | closed success: v2.0.0 runs" {
 			t.Errorf("committed: %q", got)
 		}
@@ -122,9 +116,7 @@ func TestRollBackIsToldLater(t *testing.T) {
 		d.with(func() { d.sick = "no line" })
 		s.orders("v2.0.0", "attempt")
 		s.reach("downloading")
-		s.mu.Lock()
-		s.down = true
-		s.mu.Unlock()
+		s.with(func() { s.down = true })
 		time.Sleep(3 * time.Hour)
 		d.restarts(s, func() { s.down = false })
 		d.with(func() { d.offered = "" })
