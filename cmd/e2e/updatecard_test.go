@@ -342,55 +342,54 @@ func slotImage(version string) string {
 	return filepath.Join(fmt.Sprintf(imageOf, version), "slot.img")
 }
 
-// TestUpdateRefused has a board refuse what it must refuse, and take a good system over a bad line.
-func TestUpdateRefused(t *testing.T) {
+// onNewCard boots a card of its own, beside other tests, and has it updated.
+func onNewCard(t *testing.T, parts func(*updated)) {
 	t.Parallel()
 	if outside(t, "qemu-system-aarch64", "fdtput", "mcopy", "genimage") {
 		return
 	}
 	u := newUpdated(t)
 	u.powerOn()
-	random := rand.New(rand.NewPCG(uint64(seed), 0))
-	u.part("what is refused", func() { u.refusals(slotImage(newVersion), random) })
-	u.part("each chunk wrong once", func() { u.takesOverBadLine(slotImage(newVersion)) })
+	parts(u)
+}
+
+// TestUpdateRefused has a board refuse what it must refuse, and take a good system over a bad line.
+func TestUpdateRefused(t *testing.T) {
+	onNewCard(t, func(u *updated) {
+		random := rand.New(rand.NewPCG(uint64(seed), 0))
+		u.part("what is refused", func() { u.refusals(slotImage(newVersion), random) })
+		u.part("each chunk wrong once", func() { u.takesOverBadLine(slotImage(newVersion)) })
+	})
 }
 
 // TestUpdateNeverUp has a board come back from systems that never come up.
 func TestUpdateNeverUp(t *testing.T) {
-	t.Parallel()
-	if outside(t, "qemu-system-aarch64", "fdtput", "mcopy", "genimage") {
-		return
-	}
-	u := newUpdated(t)
-	u.powerOn()
-	u.part("panics", func() {
-		u.rollsBack("v1.1.0", map[string]string{"sbin/init": "echo c >/proc/sysrq-trigger"})
-	})
-	u.part("hangs", func() {
-		u.rollsBack("v1.2.0", map[string]string{"sbin/init": "exec sleep 100000"})
+	onNewCard(t, func(u *updated) {
+		u.part("panics", func() {
+			u.rollsBack("v1.1.0", map[string]string{"sbin/init": "echo c >/proc/sysrq-trigger"})
+		})
+		u.part("hangs", func() {
+			u.rollsBack("v1.2.0", map[string]string{"sbin/init": "exec sleep 100000"})
+		})
 	})
 }
 
 // TestUpdateNotWell has a board come back from systems that come up and do not work, and take a good one.
 func TestUpdateNotWell(t *testing.T) {
-	t.Parallel()
-	if outside(t, "qemu-system-aarch64", "fdtput", "mcopy", "genimage") {
-		return
-	}
-	u := newUpdated(t)
-	u.powerOn()
-	u.part("is unhealthy", func() {
-		u.rollsBack("v1.1.0", map[string]string{"usr/libexec/sidetone/run": "sed '/^\\[line\\]/,/^\\[/s,^url = .*,url = \"wss://127.0.0.1:1/\",' /data/sidetone.toml >/run/other.toml\n" +
-			"exec sidetone run --config /run/other.toml"})
-	})
-	u.part("has no network", func() {
-		u.rollsBack("v1.2.0", map[string]string{"usr/libexec/sidetone/network": "exec sleep 100000"})
-	})
-	u.part("good", func() {
-		u.byDelta(newVersion, slotImage(newVersion), func() {
-			u.await("it is committed", func(s updateState) bool { return s.Phase == "committed" && s.Installed == newVersion })
+	onNewCard(t, func(u *updated) {
+		u.part("is unhealthy", func() {
+			u.rollsBack("v1.1.0", map[string]string{"usr/libexec/sidetone/run": "sed '/^\\[line\\]/,/^\\[/s,^url = .*,url = \"wss://127.0.0.1:1/\",' /data/sidetone.toml >/run/other.toml\n" +
+				"exec sidetone run --config /run/other.toml"})
 		})
-		u.runs(3)
+		u.part("has no network", func() {
+			u.rollsBack("v1.2.0", map[string]string{"usr/libexec/sidetone/network": "exec sleep 100000"})
+		})
+		u.part("good", func() {
+			u.byDelta(newVersion, slotImage(newVersion), func() {
+				u.await("it is committed", func(s updateState) bool { return s.Phase == "committed" && s.Installed == newVersion })
+			})
+			u.runs(3)
+		})
 	})
 }
 
